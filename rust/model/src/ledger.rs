@@ -146,14 +146,20 @@ impl Ledger {
             version: u32,
         }
         let broken = |error: serde_json::Error| {
-            Error::new(ErrorKind::Catalog, "the table's ledger property is not a Frazil ledger; restore it from the table's metadata log")
-                .caused_by(error)
+            Error::new(
+                ErrorKind::Catalog,
+                "the table's ledger property is not a Frazil ledger; restore it from the table's metadata log",
+            )
+            .caused_by(error)
         };
         let Version { version } = serde_json::from_str(text).map_err(broken)?;
         if version > Self::VERSION {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("the table's ledger has version {version}, this Frazil knows up to {}: upgrade it", Self::VERSION),
+                format!(
+                    "the table's ledger has version {version}, this Frazil knows up to {}: upgrade it",
+                    Self::VERSION
+                ),
             ));
         }
         serde_json::from_str(text).map_err(broken)

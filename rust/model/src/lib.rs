@@ -14,7 +14,7 @@ mod transform_spec;
 
 pub use error::{Error, ErrorKind, Result};
 pub use job::*;
-pub use ledger::{JobName, Ledger, LEDGER_PREFIX, summary};
+pub use ledger::{JobName, LEDGER_PREFIX, Ledger, summary};
 pub use offsets::{OffsetRange, Positions, Ranges};
 pub use quantity::{ByteSize, Interval, MaxBad};
 pub use records::{Header, Record, Records, Rejected, Run, Stage};

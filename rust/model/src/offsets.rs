@@ -53,9 +53,9 @@ impl Positions {
 
     /// Every partition with its next offset, ordered by topic and partition.
     pub fn iter(&self) -> impl Iterator<Item = (&str, i32, i64)> {
-        self.0
-            .iter()
-            .flat_map(|(topic, partitions)| partitions.iter().map(|(partition, offset)| (topic.as_str(), *partition, *offset)))
+        self.0.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(|(partition, offset)| (topic.as_str(), *partition, *offset))
+        })
     }
 
     /// Whether no partition is known.
@@ -98,9 +98,9 @@ impl Ranges {
 
     /// Every range, ordered by topic and partition.
     pub fn iter(&self) -> impl Iterator<Item = (&str, i32, OffsetRange)> {
-        self.0
-            .iter()
-            .flat_map(|(topic, partitions)| partitions.iter().map(|(partition, range)| (topic.as_str(), *partition, *range)))
+        self.0.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(|(partition, range)| (topic.as_str(), *partition, *range))
+        })
     }
 
     /// Whether no offset is covered.

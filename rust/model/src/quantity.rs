@@ -48,7 +48,9 @@ impl FromStr for ByteSize {
         split_number(text)
             .and_then(|(number, suffix)| Some(ByteSize((number * unit(suffix)?) as u64)))
             .filter(|size| size.0 > 0)
-            .ok_or_else(|| Error::new(ErrorKind::Config, format!("expected a size such as '512MiB' or '1GB', found {text:?}")))
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Config, format!("expected a size such as '512MiB' or '1GB', found {text:?}"))
+            })
     }
 }
 
@@ -85,7 +87,12 @@ impl FromStr for Interval {
             .and_then(|(number, suffix)| Duration::try_from_secs_f64(number * unit(suffix)?).ok())
             .filter(|duration| !duration.is_zero())
             .map(Interval)
-            .ok_or_else(|| Error::new(ErrorKind::Config, format!("expected an interval such as '500ms', '1s' or '5m', found {text:?}")))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Config,
+                    format!("expected an interval such as '500ms', '1s' or '5m', found {text:?}"),
+                )
+            })
     }
 }
 
@@ -131,7 +138,10 @@ impl FromStr for MaxBad {
             _ => None,
         };
         parsed.ok_or_else(|| {
-            Error::new(ErrorKind::Config, format!("expected a share such as '1%' or 0.01, or a whole number of records, found {text}"))
+            Error::new(
+                ErrorKind::Config,
+                format!("expected a share such as '1%' or 0.01, or a whole number of records, found {text}"),
+            )
         })
     }
 }

@@ -133,7 +133,10 @@ impl Records {
     pub fn memory(&self) -> usize {
         self.values.bytes.capacity()
             + self.keys.bytes.capacity()
-            + 8 * (self.values.ends.capacity() + self.keys.ends.capacity() + self.offsets.capacity() + self.timestamps.capacity())
+            + 8 * (self.values.ends.capacity()
+                + self.keys.ends.capacity()
+                + self.offsets.capacity()
+                + self.timestamps.capacity())
     }
 
     /// The value of a row; `None` is a tombstone.
@@ -240,7 +243,10 @@ mod tests {
             records.push(&a, 0, record(8, None), vec![("h".into(), None)]).unwrap();
             records.push(&b, 3, record(0, Some(b"")), vec![]).unwrap();
             records.push(&a, 0, record(9, Some(b"yz")), vec![]).unwrap();
-            assert_eq!((records.value(0), records.value(1), records.value(2), records.value(3)), (Some(b"x".as_slice()), None, Some(b"".as_slice()), Some(b"yz".as_slice())));
+            assert_eq!(
+                (records.value(0), records.value(1), records.value(2), records.value(3)),
+                (Some(b"x".as_slice()), None, Some(b"".as_slice()), Some(b"yz".as_slice()))
+            );
             assert_eq!(records.headers(1).len() + records.headers(0).len(), 1);
             assert_eq!(records.runs().len(), 3, "round {round}");
             assert_eq!(records.run_of(2).topic, b);

@@ -33,9 +33,9 @@ impl Secret {
         while let Some(at) = rest.find("${") {
             value.push_str(&rest[..at]);
             let body = &rest[at + 2..];
-            let end = body
-                .find('}')
-                .ok_or_else(|| Error::new(ErrorKind::Config, "expected '}' at the end of a '${env:NAME}' or '${file:PATH}' reference"))?;
+            let end = body.find('}').ok_or_else(|| {
+                Error::new(ErrorKind::Config, "expected '}' at the end of a '${env:NAME}' or '${file:PATH}' reference")
+            })?;
             value.push_str(&lookup(&body[..end])?);
             rest = &body[end + 1..];
         }
@@ -54,11 +54,14 @@ impl Secret {
 
 fn lookup(reference: &str) -> Result<String> {
     match reference.split_once(':') {
-        Some(("env", name)) => std::env::var(name)
-            .map_err(|_| Error::new(ErrorKind::Config, format!("the environment variable {name} is not set (or not UTF-8)"))),
-        Some(("file", path)) => std::fs::read_to_string(path)
-            .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|error| Error::new(ErrorKind::Config, format!("the secret file {path} cannot be read")).caused_by(error)),
+        Some(("env", name)) => std::env::var(name).map_err(|_| {
+            Error::new(ErrorKind::Config, format!("the environment variable {name} is not set (or not UTF-8)"))
+        }),
+        Some(("file", path)) => {
+            std::fs::read_to_string(path).map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("the secret file {path} cannot be read")).caused_by(error)
+            })
+        }
         _ => Err(Error::new(ErrorKind::Config, "expected '${env:NAME}' or '${file:PATH}'")),
     }
 }

@@ -43,12 +43,23 @@ impl PartitionTransform {
             ("hour" | "hours", None) => PartitionTransform::Hour,
             ("void", None) => PartitionTransform::Void,
             ("bucket" | "truncate", None) => {
-                return Err(Error::new(ErrorKind::Config, format!("{name} needs a number, as in '{name}(16, column)'")));
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("{name} needs a number, as in '{name}(16, column)'"),
+                ));
             }
             (lower, Some(_)) if NAMES.contains(&lower) => {
-                return Err(Error::new(ErrorKind::Config, format!("{name} takes no number, only a column: '{name}(column)'")));
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("{name} takes no number, only a column: '{name}(column)'"),
+                ));
             }
-            _ => return Err(Error::new(ErrorKind::Config, format!("unknown transform '{name}'{}", crate::job::did_you_mean(name, &NAMES)))),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("unknown transform '{name}'{}", crate::job::did_you_mean(name, &NAMES)),
+                ));
+            }
         };
         match found {
             PartitionTransform::Bucket(0) | PartitionTransform::Truncate(0) => {
@@ -111,7 +122,10 @@ impl FromStr for PartitionBy {
             Some((a, b)) => {
                 let (number, source) = if a.trim().chars().all(|c| c.is_ascii_digit()) { (a, b) } else { (b, a) };
                 let width = number.trim().parse().map_err(|_| {
-                    Error::new(ErrorKind::Config, format!("expected a number and a column, as in 'bucket(16, user_id)', found {text:?}"))
+                    Error::new(
+                        ErrorKind::Config,
+                        format!("expected a number and a column, as in 'bucket(16, user_id)', found {text:?}"),
+                    )
                 })?;
                 (Some(width), source)
             }
@@ -151,7 +165,9 @@ impl FromStr for SortBy {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let expected = || Error::new(ErrorKind::Config, format!("expected 'column [asc|desc] [nulls first|last]', found {text:?}"));
+        let expected = || {
+            Error::new(ErrorKind::Config, format!("expected 'column [asc|desc] [nulls first|last]', found {text:?}"))
+        };
         let words: Vec<String> = text.split_whitespace().map(str::to_ascii_lowercase).collect();
         let name = text.split_whitespace().next().ok_or_else(expected)?;
         let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
@@ -204,7 +220,11 @@ macro_rules! as_text {
     };
 }
 
-as_text!(PartitionBy, "PartitionBy", "A column or a transform of one: 'day(ts)', 'bucket(16, user_id)', 'truncate(4, zip)', 'country'.");
+as_text!(
+    PartitionBy,
+    "PartitionBy",
+    "A column or a transform of one: 'day(ts)', 'bucket(16, user_id)', 'truncate(4, zip)', 'country'."
+);
 as_text!(SortBy, "SortBy", "A column with direction and nulls: 'price desc nulls last'.");
 
 #[cfg(test)]
@@ -213,7 +233,16 @@ mod tests {
 
     #[test]
     fn partition_fields_read_every_transform_and_write_themselves_back() {
-        for text in ["country", "bucket(16, user_id)", "truncate(4, zip)", "year(ts)", "month(ts)", "day(ts)", "hour(a.ts)", "void(x)"] {
+        for text in [
+            "country",
+            "bucket(16, user_id)",
+            "truncate(4, zip)",
+            "year(ts)",
+            "month(ts)",
+            "day(ts)",
+            "hour(a.ts)",
+            "void(x)",
+        ] {
             assert_eq!(text.parse::<PartitionBy>().unwrap().to_string(), text);
         }
         assert_eq!("bucket(user_id, 16)".parse::<PartitionBy>().unwrap().to_string(), "bucket(16, user_id)");

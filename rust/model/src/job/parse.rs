@@ -25,7 +25,10 @@ fn explain(path: String, message: &str) -> (String, String) {
         let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
         // The path of an unknown key ends with the key itself.
         let path = path.strip_suffix(found).map_or(path.as_str(), |parent| parent.trim_end_matches('.')).to_owned();
-        return (path, format!("unknown {what} '{found}'{} (known: {})", did_you_mean(found, &known), known.join(", ")));
+        return (
+            path,
+            format!("unknown {what} '{found}'{} (known: {})", did_you_mean(found, &known), known.join(", ")),
+        );
     }
     (path, message.replace('`', "'"))
 }
@@ -74,16 +77,28 @@ engine: local
 
     #[test]
     fn mistakes_are_answered_with_their_path() {
-        assert_eq!(complaint("day(ts)", "dya(ts)"), "sink.partition_by[0]: unknown transform 'dya', did you mean 'day'?");
-        assert!(complaint("table: shop", "tabel: shop").starts_with("sink: unknown key 'tabel', did you mean 'table'? (known: table, create,"));
-        assert!(complaint("engine: local", "engine: lokal").starts_with("engine: unknown value 'lokal', did you mean 'local'?"));
+        assert_eq!(
+            complaint("day(ts)", "dya(ts)"),
+            "sink.partition_by[0]: unknown transform 'dya', did you mean 'day'?"
+        );
+        assert!(
+            complaint("table: shop", "tabel: shop")
+                .starts_with("sink: unknown key 'tabel', did you mean 'table'? (known: table, create,")
+        );
+        assert!(
+            complaint("engine: local", "engine: lokal")
+                .starts_with("engine: unknown value 'lokal', did you mean 'local'?")
+        );
         assert_eq!(complaint("shop.sales", "sales"), "sink.table: expected 'namespace.table', found 'sales'");
         assert!(complaint("every: 1s", "every: 1 parsec").starts_with("trigger.every: expected an interval"));
         assert!(complaint("file_size: 256MiB", "file_size: large").starts_with("sink.file_size: expected a size"));
         assert!(complaint("memory: 1GiB", "memory: [1]").starts_with("memory: expected a size"));
         assert!(complaint("topics: [events]", "topics: events").starts_with("source.kafka.topics: "));
         assert!(complaint("topic: events.dlq", "topic: events").starts_with("errors.dead_letters.topic: "));
-        assert!(complaint("avro: {registry", "jsn: {registry").starts_with("decode: unknown key 'jsn', did you mean 'json'?"));
+        assert!(
+            complaint("avro: {registry", "jsn: {registry")
+                .starts_with("decode: unknown key 'jsn', did you mean 'json'?")
+        );
         assert!(complaint("start: earliest", "properties: {group.id: x}").contains("use source.kafka.group"));
     }
 

@@ -1,0 +1,189 @@
+//! One round: what the next commit covers, dealt out to the lanes, ended by the reader or by a rebalance.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use frazil_model::{OffsetRange, Ranges, Records, Result};
+use parking_lot::{Condvar, Mutex};
+
+use crate::lane::LaneMessage;
+
+/// Lets the group protocol end a round while the reader is inside Kafka's client, and wait for its commit.
+pub(crate) struct RoundControl {
+    state: Mutex<Rounds>,
+    changed: Condvar,
+    cut: Mutex<Option<Sender<Cut>>>,
+    open: Mutex<OpenRound>,
+}
+
+#[derive(Default)]
+struct Rounds {
+    cut: u64,
+    committed: u64,
+    failed: bool,
+}
+
+/// What the reader knows of the round that it is filling.
+#[derive(Default)]
+pub(crate) struct OpenRound {
+    pub(crate) ranges: Ranges,
+    pub(crate) skipped: Ranges,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) oldest: Option<Instant>,
+    pub(crate) lanes: Vec<SyncSender<LaneMessage>>,
+    pub(crate) used: Vec<bool>,
+}
+
+impl OpenRound {
+    /// Counts what a chunk covers. Offsets that were lost and may be skipped join in front of the first chunk behind
+    /// them.
+    ///
+    /// # Errors
+    /// `Internal` if the chunk does not begin where the round stands.
+    pub(crate) fn cover(&mut self, ranges: &Ranges, skips: &mut Ranges) -> Result<()> {
+        for (topic, partition, range) in ranges.iter() {
+            let skip = skips.0.get_mut(topic).and_then(|partitions| partitions.remove(&partition));
+            if let Some(skip) = skip.filter(|skip| skip.end <= range.start && skip.start < skip.end) {
+                let joined = OffsetRange { start: skip.start, end: range.start };
+                self.ranges.extend(topic, partition, joined)?;
+                self.skipped.extend(topic, partition, joined)?;
+            }
+            self.ranges.extend(topic, partition, range)?;
+        }
+        Ok(())
+    }
+
+    /// Hands a chunk to the first lane that has room (so that little data stays in few files) and counts what it
+    /// covers; gives it back, uncounted, if no lane has room.
+    ///
+    /// # Errors
+    /// As [`OpenRound::cover`].
+    pub(crate) fn deal(&mut self, records: Records, skips: &mut Ranges) -> Result<Option<Records>> {
+        let (ranges, count, bytes) = (records.ranges().clone(), records.len() as u64, records.bytes() as u64);
+        let mut message = LaneMessage::Chunk(records);
+        for index in 0..self.lanes.len() {
+            match self.lanes[index].try_send(message) {
+                Ok(()) => {
+                    self.used[index] = true;
+                    self.records += count;
+                    self.bytes += bytes;
+                    self.oldest.get_or_insert_with(Instant::now);
+                    self.cover(&ranges, skips)?;
+                    return Ok(None);
+                }
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => message = back,
+            }
+        }
+        match message {
+            LaneMessage::Chunk(records) => Ok(Some(records)),
+            LaneMessage::Finish => Ok(None),
+        }
+    }
+}
+
+/// A round that is over: what the committer waits for and commits.
+pub(crate) struct Cut {
+    pub(crate) number: u64,
+    pub(crate) ranges: Ranges,
+    pub(crate) skipped: Ranges,
+    pub(crate) records: u64,
+    pub(crate) lanes: usize,
+    pub(crate) oldest: Option<Instant>,
+}
+
+impl RoundControl {
+    pub(crate) fn new(cuts: Sender<Cut>, lanes: Vec<SyncSender<LaneMessage>>) -> Arc<Self> {
+        let used = vec![false; lanes.len()];
+        Arc::new(RoundControl {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            cut: Mutex::new(Some(cuts)),
+            open: Mutex::new(OpenRound { lanes, used, ..OpenRound::default() }),
+        })
+    }
+
+    /// The round being filled.
+    pub(crate) fn open(&self) -> parking_lot::MutexGuard<'_, OpenRound> {
+        self.open.lock()
+    }
+
+    /// Whether the round before has been committed, so that another may end.
+    pub(crate) fn idle(&self) -> bool {
+        let state = self.state.lock();
+        state.cut == state.committed
+    }
+
+    /// Ends the open round if it holds records: its lanes close their files, the committer commits.
+    pub(crate) fn cut(&self) {
+        let mut open = self.open.lock();
+        if open.records == 0 {
+            return;
+        }
+        let number = {
+            let mut state = self.state.lock();
+            state.cut += 1;
+            state.cut
+        };
+        let mut lanes = 0;
+        for index in 0..open.used.len() {
+            if std::mem::take(&mut open.used[index]) {
+                lanes += 1;
+                // A lane that is gone has reported its error: the attempt ends by it.
+                let _ = open.lanes[index].send(LaneMessage::Finish);
+            }
+        }
+        let cut = Cut {
+            number,
+            ranges: std::mem::take(&mut open.ranges),
+            skipped: std::mem::take(&mut open.skipped),
+            records: std::mem::take(&mut open.records),
+            lanes,
+            oldest: open.oldest.take(),
+        };
+        open.bytes = 0;
+        if let Some(cuts) = &*self.cut.lock() {
+            let _ = cuts.send(cut);
+        }
+    }
+
+    /// Waits until every round that was ended is committed: true, or false when the deadline passed or the attempt
+    /// failed.
+    pub(crate) fn wait_committed(&self, deadline: Duration) -> bool {
+        let until = Instant::now() + deadline;
+        let mut state = self.state.lock();
+        while state.cut != state.committed && !state.failed {
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                return false;
+            }
+        }
+        !state.failed
+    }
+
+    /// Ends the open round and waits for its commit; false when the deadline passed or the attempt failed.
+    pub(crate) fn cut_and_wait(&self, deadline: Duration) -> bool {
+        self.wait_committed(deadline) && {
+            self.cut();
+            self.wait_committed(deadline)
+        }
+    }
+
+    /// The committer is done with a round.
+    pub(crate) fn committed(&self, number: u64) {
+        self.state.lock().committed = number;
+        self.changed.notify_all();
+    }
+
+    /// The attempt has failed: nobody waits any longer.
+    pub(crate) fn fail(&self) {
+        self.state.lock().failed = true;
+        self.changed.notify_all();
+    }
+
+    /// No further round will come.
+    pub(crate) fn close(&self) {
+        self.cut.lock().take();
+        self.open.lock().lanes.clear();
+    }
+}
