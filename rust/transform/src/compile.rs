@@ -51,7 +51,11 @@ pub(crate) fn compile(transform: &Transform, input: &SchemaRef) -> Result<Compil
         Compiler { state: SessionStateBuilder::new().with_config(session_config()).with_default_features().build() };
     let plan = match &transform.sql {
         Some(sql) => compiler.sql(sql, table)?,
-        None => compiler.clauses(transform, table)?,
+        None => {
+            let scan =
+                LogicalPlanBuilder::scan(INPUT, provider_as_source(table), None).map_err(|error| at(path, error))?;
+            clauses(&compiler.state, scan, transform, path, true)?.build().map_err(|error| at(path, error))?
+        }
     };
     let names = output_names(path, &plan)?;
     let plan = compiler.state.optimize(&plan).map_err(|error| at(path, error))?;
@@ -102,55 +106,68 @@ impl Compiler {
         check::plan(PATH, &plan)?;
         Ok(plan)
     }
+}
 
-    fn clauses(&self, transform: &Transform, table: Arc<dyn TableProvider>) -> Result<LogicalPlan> {
-        let scan = LogicalPlanBuilder::scan(INPUT, provider_as_source(table), None);
-        let mut builder = scan.map_err(|error| at("transform", error))?;
-        if !transform.with_columns.is_empty() {
-            let schema = builder.schema().clone();
-            let mut columns = all(&schema);
-            for (name, text) in &transform.with_columns {
-                let path = format!("transform.with_columns.{name}");
-                let new = self.expr(&path, text, &schema)?.alias(name);
-                match schema.fields().iter().position(|field| field.name() == name) {
-                    Some(old) => columns[old] = new,
-                    None => columns.push(new),
-                }
-            }
-            builder = builder.project(columns).map_err(|error| at("transform.with_columns", error))?;
-        }
-        if let Some(text) = &transform.filter {
-            const PATH: &str = "transform.where";
-            let predicate = self.expr(PATH, text, builder.schema())?;
-            builder = builder.filter(predicate).map_err(|error| at(PATH, error))?;
-        }
-        if !transform.select.is_empty() {
-            let schema = builder.schema().clone();
-            let mut columns: Vec<Expr> = Vec::new();
-            for (index, text) in transform.select.iter().enumerate() {
-                match text.trim() {
-                    "*" => columns.extend(all(&schema)),
-                    text => {
-                        let path = format!("transform.select[{index}]");
-                        let expr = self.expr(&path, text, &schema)?;
-                        name_of(&expr).ok_or_else(|| unnamed(&path, text))?;
-                        columns.push(expr);
-                    }
-                }
-            }
-            unique("transform.select", columns.iter().filter_map(name_of))?;
-            builder = builder.project(columns).map_err(|error| at("transform.select", error))?;
-        }
-        builder.build().map_err(|error| at("transform", error))
-    }
-
-    fn expr(&self, path: &str, text: &str, schema: &DFSchema) -> Result<Expr> {
-        let expr = self.state.create_logical_expr(text, schema).map_err(|error| at(path, error))?;
-        check::expr(path, &expr)?;
+/// Adds `with_columns`, `where` and `select` to a plan, in this order; `sql` is not looked at. Errors name the path under
+/// `root`. `repeatable` refuses functions that answer differently each time. `query` reads tables with the same words.
+///
+/// # Errors
+/// `Config`, as for [`crate::Transformer::compile`].
+pub fn clauses(
+    state: &SessionState,
+    mut builder: LogicalPlanBuilder,
+    transform: &Transform,
+    root: &str,
+    repeatable: bool,
+) -> Result<LogicalPlanBuilder> {
+    let under = |key: &str| if root.is_empty() { key.to_owned() } else { format!("{root}.{key}") };
+    let parse = |path: &str, text: &str, schema: &DFSchema| {
+        let expr = state.create_logical_expr(text, schema).map_err(|error| at(path, error))?;
+        check::expr(path, &expr, repeatable)?;
         // Types are checked here, where the path is still known.
-        self.state.create_physical_expr(expr.clone(), schema).map_err(|error| at(path, error))?;
+        state.create_physical_expr(expr.clone(), schema).map_err(|error| at(path, error))?;
         Ok(expr)
+    };
+    if !transform.with_columns.is_empty() {
+        let schema = builder.schema().clone();
+        let mut columns = all(&schema);
+        for (name, text) in &transform.with_columns {
+            let new = parse(&under(&format!("with_columns.{name}")), text, &schema)?.alias(name);
+            match schema.fields().iter().position(|field| field.name() == name) {
+                Some(old) => columns[old] = new,
+                None => columns.push(new),
+            }
+        }
+        builder = builder.project(columns).map_err(|error| at(&under("with_columns"), error))?;
     }
+    if let Some(text) = &transform.filter {
+        let path = under("where");
+        let predicate = parse(&path, text, builder.schema())?;
+        builder = builder.filter(predicate).map_err(|error| at(&path, error))?;
+    }
+    if !transform.select.is_empty() {
+        let schema = builder.schema().clone();
+        let mut columns: Vec<Expr> = Vec::new();
+        for (index, text) in transform.select.iter().enumerate() {
+            match text.trim() {
+                "*" => columns.extend(all(&schema)),
+                text => {
+                    let path = under(&format!("select[{index}]"));
+                    let expr = parse(&path, text, &schema)?;
+                    // A cast column keeps its name.
+                    let name = name_of(&expr).ok_or_else(|| unnamed(&path, text))?.to_owned();
+                    columns.push(if matches!(expr, Expr::Column(_) | Expr::Alias(_)) {
+                        expr
+                    } else {
+                        expr.alias(name)
+                    });
+                }
+            }
+        }
+        unique(&under("select"), columns.iter().filter_map(name_of))?;
+        builder = builder.project(columns).map_err(|error| at(&under("select"), error))?;
+    }
+    Ok(builder)
 }
 
 fn all(schema: &DFSchema) -> Vec<Expr> {

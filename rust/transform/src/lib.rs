@@ -34,7 +34,7 @@ use frazil_model::{Error, ErrorKind, Rejected, Result, Stage, Transform};
 
 use step::{Flow, Step};
 
-pub use compile::session_config;
+pub use compile::{clauses, session_config};
 pub use errors::{from_datafusion, near};
 
 /// A compiled transform. Cloning it is cheap; clones may run on many threads at once.

@@ -22,7 +22,7 @@ pub(super) fn plan(path: &str, plan: &LogicalPlan) -> Result<()> {
             }
             let mut found = Ok(());
             node.apply_expressions(|root| {
-                found = expr(path, root);
+                found = expr(path, root, true);
                 Ok(if found.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
             })?;
             found.map_or_else(refuse, |()| Ok(TreeNodeRecursion::Continue))
@@ -30,8 +30,8 @@ pub(super) fn plan(path: &str, plan: &LogicalPlan) -> Result<()> {
     })
 }
 
-/// Checks an expression.
-pub(super) fn expr(path: &str, root: &Expr) -> Result<()> {
+/// Checks an expression; `repeatable`: it must give the same answer each time.
+pub(super) fn expr(path: &str, root: &Expr, repeatable: bool) -> Result<()> {
     first(|refuse| {
         root.apply(|node| {
             let what = match node {
@@ -42,7 +42,7 @@ pub(super) fn expr(path: &str, root: &Expr) -> Result<()> {
                 Expr::Placeholder(parameter) => {
                     return refuse(Error::config(path, format!("the parameter {} has no value: write the value itself", parameter.id)));
                 }
-                Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
+                Expr::ScalarFunction(call) if repeatable && call.func.signature().volatility != Volatility::Immutable => {
                     let name = call.func.name();
                     return refuse(Error::config(
                         path,
