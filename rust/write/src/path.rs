@@ -1,0 +1,98 @@
+//! Names of partition directories and data files, as Iceberg's own writers form them.
+
+use std::fmt::Write;
+
+use iceberg::spec::{Literal, PrimitiveLiteral, Transform, Type};
+use uuid::Uuid;
+
+/// `ts_day=2026-11-01`, both sides escaped.
+pub(crate) fn partition_field(name: &str, transform: Transform, result: &Type, value: Option<&Literal>) -> String {
+    let number = match value {
+        Some(Literal::Primitive(PrimitiveLiteral::Int(number))) => Some(*number),
+        _ => None,
+    };
+    let text = match (transform, number) {
+        (Transform::Year, Some(years)) => format!("{:04}", 1970 + i64::from(years)),
+        (Transform::Month, Some(months)) => {
+            format!("{:04}-{:02}", 1970 + i64::from(months.div_euclid(12)), 1 + months.rem_euclid(12))
+        }
+        (Transform::Hour, Some(hours)) => format!("{}-{:02}", date(hours.div_euclid(24)), hours.rem_euclid(24)),
+        (Transform::Day, Some(days)) => date(days),
+        _ => transform.to_human_string(result, value),
+    };
+    format!("{}={}", escape(name), escape(&text))
+}
+
+/// A day as `2026-11-01` (Howard Hinnant's `civil_from_days`).
+fn date(days: i32) -> String {
+    let shifted = i64::from(days) + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{:02}", day_of_year - (153 * from_march + 2) / 5 + 1)
+}
+
+/// As Java's `URLEncoder` does, which Iceberg uses for partition paths.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            _ => write!(out, "%{byte:02X}").expect("a string takes all that is written"),
+        }
+    }
+    out
+}
+
+/// Names of the files of one attempt. Its UUID keeps a retry from ever writing over what an earlier attempt wrote.
+#[derive(Debug)]
+pub(crate) struct FileNames {
+    attempt: Uuid,
+    next: u32,
+}
+
+impl FileNames {
+    pub(crate) fn new() -> Self {
+        FileNames { attempt: Uuid::new_v4(), next: 1 }
+    }
+
+    pub(crate) fn next(&mut self) -> String {
+        let number = self.next;
+        self.next += 1;
+        format!("00000-0-{}-{number:05}.parquet", self.attempt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iceberg::spec::PrimitiveType;
+
+    use super::*;
+
+    #[test]
+    fn partition_paths_are_what_icebergs_java_writes() {
+        let text = |transform, primitive: PrimitiveType, value| {
+            partition_field("f", transform, &Type::Primitive(primitive), Some(&value))
+        };
+        assert_eq!(text(Transform::Day, PrimitiveType::Date, Literal::date(20_758)), "f=2026-11-01");
+        assert_eq!(text(Transform::Day, PrimitiveType::Date, Literal::date(-1)), "f=1969-12-31");
+        assert_eq!(text(Transform::Month, PrimitiveType::Int, Literal::int(682)), "f=2026-11");
+        assert_eq!(text(Transform::Month, PrimitiveType::Int, Literal::int(-1)), "f=1969-12");
+        assert_eq!(text(Transform::Year, PrimitiveType::Int, Literal::int(56)), "f=2026");
+        assert_eq!(text(Transform::Hour, PrimitiveType::Int, Literal::int(20_758 * 24 + 7)), "f=2026-11-01-07");
+        assert_eq!(text(Transform::Identity, PrimitiveType::String, Literal::string("a/b c=ä")), "f=a%2Fb+c%3D%C3%A4");
+        assert_eq!(text(Transform::Bucket(16), PrimitiveType::Int, Literal::int(3)), "f=3");
+        assert_eq!(partition_field("a.b", Transform::Identity, &Type::Primitive(PrimitiveType::Int), None), "a.b=null");
+    }
+
+    #[test]
+    fn every_attempt_has_names_of_its_own() {
+        let (mut one, mut two) = (FileNames::new(), FileNames::new());
+        assert_ne!(one.next(), two.next());
+        assert!(one.next().ends_with("-00002.parquet"));
+    }
+}
