@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -71,40 +70,60 @@ def rust() -> Counts:
     return counts
 
 
-def pytest(name: str, *paths: str, options: tuple[str, ...] = ()) -> Callable[[], Counts]:
+def pytest(name: str, paths: tuple[str, ...], options: tuple[str, ...] = ()) -> Counts:
     """Run pytest on some paths."""
-
-    def run() -> Counts:
-        report = REPORTS / f"junit-{name}.xml"
-        REPORTS.mkdir(exist_ok=True)
-        report.unlink(missing_ok=True)
-        there = [path for path in paths if (ROOT / path).exists()]
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *options, *there]
-        status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
-        counts = Counts()
-        if report.exists():
-            for suite in ET.parse(report).getroot().iter("testsuite"):
-                total, failures, errors, skipped = (
-                    int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")
-                )
-                counts += Counts(total - failures - errors - skipped, failures + errors, skipped)
-        if status != 0 and counts.failed == 0:  # no test at all, or pytest itself broke
-            counts.failed = 1
-        return counts
-
-    return run
+    report = REPORTS / f"junit-{name}.xml"
+    REPORTS.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *options, *paths]
+    status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
+    counts = Counts()
+    if report.exists():
+        for suite in ET.parse(report).getroot().iter("testsuite"):
+            total, failures, errors, skipped = (
+                int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")
+            )
+            counts += Counts(total - failures - errors - skipped, failures + errors, skipped)
+    if status != 0 and counts.failed == 0:  # no test at all, or pytest itself broke
+        counts.failed = 1
+    return counts
 
 
-STAGES: dict[str, Callable[[], Counts]] = {
-    "build": build,
-    "rust": rust,
-    "unit": pytest("unit", "tests/unit"),
-    "servers": pytest("servers", "tests/test_servers.py"),
-    "interop": pytest("interop", "tests/interop"),
-    "docs": pytest("docs", "tests/docs", "python/frazil", options=("--doctest-modules",)),
-    "faults": pytest("faults", "tests/faults"),
+@dataclass
+class Stage:
+    """Some tests that run together: pytest on ``paths`` unless ``run`` does something else."""
+
+    title: str
+    paths: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    run: Callable[[], Counts] | None = None
+    needs_build: bool = True
+
+    def present(self) -> tuple[str, ...]:
+        """Those of its paths that this checkout has."""
+        return tuple(path for path in self.paths if (ROOT / path).exists())
+
+
+STAGES = {
+    "build": Stage("the extension module", run=build),
+    "rust": Stage("unit tests of the crates", run=rust, needs_build=False),
+    "unit": Stage("the Python package", ("tests/unit",)),
+    "wheel": Stage("the wheel, as a user gets it", ("tests/test_wheel.py",), needs_build=False),
+    "servers": Stage("the servers that the tests start", ("tests/test_servers.py",), needs_build=False),
+    "interop": Stage("real servers and other engines", ("tests/interop",)),
+    "docs": Stage("README and docstrings", ("tests/docs", "python/frazil"), ("--doctest-modules",)),
+    "faults": Stage("kill, pause, break", ("tests/faults",)),
 }
-DIRECTORIES = {"unit": "tests/unit", "interop": "tests/interop", "docs": "python/frazil", "faults": "tests/faults"}
+
+
+def chosen(names: list[str]) -> dict[str, Stage]:
+    """The stages to run, in order; without names, all that have something in them."""
+    if not names:
+        return {name: stage for name, stage in STAGES.items() if stage.run or stage.present()}
+    wanted = set(names)
+    if any(STAGES[name].needs_build for name in names):
+        wanted.add("build")
+    return {name: stage for name, stage in STAGES.items() if name in wanted}
 
 
 def main(names: list[str]) -> int:
@@ -113,16 +132,10 @@ def main(names: list[str]) -> int:
         print(f"no such stage: {', '.join(unknown)}; there are: {', '.join(STAGES)}")
         return 2
     results: dict[str, tuple[float, Counts]] = {}
-    for name, stage in STAGES.items():
-        wanted = name in names if names else (ROOT / DIRECTORIES.get(name, ".")).exists()
-        # Everything after it in Python imports the extension.
-        if name == "build" and names:
-            wanted = set(names) & {"build", "unit", "interop", "docs", "faults"} != set()
-        if not wanted:
-            continue
-        print(f"\n=== {name}: {(stage.__doc__ or 'pytest').splitlines()[0]}", flush=True)
+    for name, stage in chosen(names).items():
+        print(f"\n=== {name}: {stage.title}", flush=True)
         began = time.monotonic()
-        counts = stage()
+        counts = stage.run() if stage.run else pytest(name, stage.present(), stage.options)
         results[name] = (time.monotonic() - began, counts)
         if name == "build" and counts.failed:
             break
@@ -137,5 +150,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     sys.exit(main(sys.argv[1:]))
