@@ -44,8 +44,9 @@ class ArrowRows(ABC):
     def to_arrow(self) -> "pyarrow.Table":
         """All rows as a pyarrow table."""
         reader = self._reader()
-        with _named():
-            return reader.read_all()
+        # Batch by batch, so that Ctrl-C is heard between them.
+        table: pyarrow.Table = need("pyarrow", "to_arrow()").Table.from_batches(list(_batches(reader)), reader.schema)
+        return table
 
     def to_pandas(self, **options: Any) -> "pandas.DataFrame":
         """All rows as a pandas data frame.
@@ -70,7 +71,7 @@ class ArrowRows(ABC):
         """
         duckdb = need("duckdb", "to_duckdb()", "frazil[duckdb]")
         # A table, not the stream: DuckDB may read a relation more than once.
-        return (connection or duckdb).from_arrow(self.to_arrow())
+        return (duckdb if connection is None else connection).from_arrow(self.to_arrow())
 
     def count(self) -> int:
         """How many rows there are."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from frazil import progress as _progress
+from frazil._interrupt import interruptible
 from frazil.exceptions import ConfigError, NotFoundError
 from frazil.status import JobStatus
 
@@ -32,7 +33,7 @@ class JobDocument(dict[str, Any]):
 
         try:
             return f"JobDocument({_core.validate_job(dict(self))!r})"
-        except ValueError as error:
+        except Exception as error:  # A repr never fails.
             return f"<JobDocument that is not valid: {error}>"
 
     __str__ = __repr__
@@ -78,7 +79,8 @@ def start(job: Mapping[str, Any] | str | os.PathLike[str]) -> "StreamHandle":
     """
     from frazil import _core
 
-    return StreamHandle(_core.Job.start(load(job)))
+    document = load(job)
+    return StreamHandle(interruptible(lambda: _core.Job.start(document), lambda late: late.stop()))
 
 
 def run(job: Mapping[str, Any] | str | os.PathLike[str], *, progress: bool | None = None) -> JobStatus:

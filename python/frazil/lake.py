@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frazil import _text
+from frazil._interrupt import interruptible
 from frazil.exceptions import ConfigError
 from frazil.relation import Relation, Stream, _Query, _TableScan
 from frazil.source import KafkaSource, _copy, parse_time, utc
@@ -99,7 +100,7 @@ class Lake:
         from frazil import _core
 
         self._settings = settings
-        self._core: core.Lake = _core.Lake.open(settings)
+        self._core: core.Lake = interruptible(lambda: _core.Lake.open(settings))
 
     def document(self) -> dict[str, Any] | str:
         """The part `lake` of a job document, with secrets as they were given."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from frazil import _sink
 from frazil._arrow import ArrowRows
+from frazil._interrupt import interruptible
 from frazil.exceptions import ConfigError, UnsupportedError
 from frazil.job import JobDocument, StreamHandle, run, start
 from frazil.source import KafkaSource
@@ -338,7 +339,8 @@ class Relation(_Words, ArrowRows):
         at_most = min(limits) if limits else None
         match self._from:
             case KafkaSource() as source:
-                return _core.read_source({**source.document(), "transform": self._steps.document()})
+                document = {**source.document(), "transform": self._steps.document()}
+                return interruptible(lambda: _core.read_source(document))
             case _TableScan() as scan:
                 return self._lake._core.scan(
                     scan.table,

@@ -44,3 +44,18 @@ def test_star_import_leaves_pythons_own_exceptions_alone() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(frazil, "conect")
+
+
+def test_type_checkers_see_what_is_exported() -> None:
+    import ast
+    from pathlib import Path
+
+    assert frazil.__file__ is not None
+    tree = ast.parse(Path(frazil.__file__).read_text())
+    seen = {
+        (alias.asname, (node.module or "").removeprefix("frazil.").removeprefix("frazil"))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("frazil")
+        for alias in node.names
+    }
+    assert seen == {*frazil._HOME.items(), ("exceptions", "")}

@@ -81,5 +81,5 @@ def _failed(error: FrazilError, as_json: bool) -> int:
         found = {"error": kind, "message": str(error), "context": error.context}
         print(json.dumps({"event": "error", **found, "retryable": error.retryable, "exit_code": code}, default=str))
         sys.stdout.flush()
-    print(f"frazil: {kind}: {_text.one_line(str(error), 2000)}", file=sys.stderr)
+    print(f"frazil: {kind}: {_text.one_line(' '.join(str(error).split()), 2000)}", file=sys.stderr)
     return code

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from frazil import progress
+from frazil._interrupt import interruptible
 from frazil.cli import _options
 from frazil.job import StreamHandle, load
 from frazil.status import JobStatus
@@ -71,13 +72,13 @@ def _follow(document: Any, options: argparse.Namespace) -> int:
         os.write(2, b"frazil: stopping: commits what was read (again: exit at once)\n")
         if handle is not None:
             handle.stop()
+        else:
+            os._exit(0)  # Still opening: nothing was read, so there is nothing to commit.
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     shown = progress.reporter(False if options.json else None)
     try:
-        handle = StreamHandle(_core.Job.start(document))
-        if stopping:
-            handle.stop()
+        handle = StreamHandle(interruptible(lambda: _core.Job.start(document)))
         final = _watch(handle, shown, options)
     finally:
         for number, action in before.items():
