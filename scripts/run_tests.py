@@ -26,9 +26,16 @@ class Counts:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    reasons: frozenset[str] = frozenset()
+    """Why tests were skipped."""
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+        return Counts(
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+            self.reasons | other.reasons,
+        )
 
     def __str__(self) -> str:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -83,7 +90,8 @@ def pytest(name: str, paths: tuple[str, ...], options: tuple[str, ...] = ()) -> 
             total, failures, errors, skipped = (
                 int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")
             )
-            counts += Counts(total - failures - errors - skipped, failures + errors, skipped)
+            reasons = frozenset(skip.get("message", "") for skip in suite.iter("skipped"))
+            counts += Counts(total - failures - errors - skipped, failures + errors, skipped, reasons)
     if status != 0 and counts.failed == 0:  # no test at all, or pytest itself broke
         counts.failed = 1
     return counts
@@ -145,6 +153,8 @@ def main(names: list[str]) -> int:
         print(f"{name:<10}{seconds:>9.1f}{counts.passed:>9}{counts.failed:>9}{counts.skipped:>9}")
     total = sum((counts for _, counts in results.values()), Counts())
     print(f"{'total':<10}{sum(seconds for seconds, _ in results.values()):>9.1f}\n")
+    for reason in sorted(total.reasons):
+        print(f"skipped: {reason}")
     print(total, flush=True)
     return int(total.failed > 0 or total.passed == 0)
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
 from confluent_kafka import Consumer, KafkaException, Producer
-from pyiceberg.catalog import load_catalog
+from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException, OAuthError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
@@ -200,12 +200,42 @@ def test_spark_and_pyiceberg_share_a_sql_catalog(spark_session: Spark, tmp_path:
     assert spark_session.sql(f"select count(*) c from {unique}.n.t").to_pylist() == [{"c": 201}]
 
 
-def test_spark_reads_a_rest_catalog(spark_session: Spark, rest_catalog: IcebergRest, unique: str) -> None:
+def test_spark_reads_and_writes_through_a_rest_catalog(
+    spark_session: Spark, rest_catalog: IcebergRest, unique: str
+) -> None:
     catalog = load_catalog("test", type="rest", uri=rest_catalog.uri)
+    check_spark(spark_session, catalog, unique, uri=rest_catalog.uri)
+
+
+def test_spark_reads_and_writes_on_s3(
+    spark_session: Spark, rest_catalog_s3: IcebergRest, s3: SeaweedFS, unique: str
+) -> None:
+    catalog = load_catalog("test", type="rest", uri=rest_catalog_s3.uri, **s3.storage_properties())
+    check_spark(spark_session, catalog, unique, uri=rest_catalog_s3.uri, **s3.java_storage_properties())
+
+
+def test_spark_reads_and_writes_with_client_credentials(
+    spark_session: Spark, seaweed_catalog: SeaweedFS, unique: str
+) -> None:
+    server = seaweed_catalog
+    place = {
+        "uri": server.catalog_uri,
+        "oauth2-server-uri": server.token_uri,
+        "warehouse": "s3://lake",
+        "credential": server.credential,
+    }
+    catalog = load_catalog("test", type="rest", **place, **server.storage_properties())
+    check_spark(spark_session, catalog, unique, **place, **server.java_storage_properties())
+
+
+def check_spark(spark: Spark, catalog: Catalog, unique: str, **properties: str) -> None:
+    """Spark reads what PyIceberg wrote, and PyIceberg what Spark added."""
     catalog.create_namespace(unique)
     catalog.create_table(f"{unique}.t", schema=ROWS.schema).append(ROWS)
-    spark_session.rest_catalog(f"rest_{unique}", rest_catalog.uri)
-    assert spark_session.sql(f"select count(*) c from rest_{unique}.{unique}.t").to_pylist() == [{"c": 100}]
+    spark.rest_catalog(f"rest_{unique}", **properties)
+    assert spark.sql(f"select count(*) c from rest_{unique}.{unique}.t").to_pylist() == [{"c": 100}]
+    spark.sql(f"insert into rest_{unique}.{unique}.t values (1000, 'spark')")
+    assert catalog.load_table(f"{unique}.t").scan(row_filter="id = 1000").to_arrow()["word"].to_pylist() == ["spark"]
 
 
 def test_spark_says_what_is_wrong_and_goes_on(spark_session: Spark) -> None:

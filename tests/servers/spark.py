@@ -15,7 +15,7 @@ from .install import install, jdk, maven_file, python_packages
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_JARS = (versions.SPARK_ICEBERG, versions.SPARK_SQLITE)
+_JARS = (versions.SPARK_ICEBERG, versions.SPARK_AWS, versions.SPARK_SQLITE)
 _PACKAGE = f"pyspark=={versions.PYSPARK}"
 
 

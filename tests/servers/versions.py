@@ -28,4 +28,5 @@ APICURIO_JDK = 21
 PYSPARK = "4.1.4"
 SPARK_JDK = 17
 SPARK_ICEBERG = "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0"
+SPARK_AWS = "org.apache.iceberg:iceberg-aws-bundle:1.12.0"
 SPARK_SQLITE = "org.xerial:sqlite-jdbc:3.54.1.0"
