@@ -71,7 +71,8 @@ def rust() -> Counts:
             if not re.match(r"test .* \.\.\. ok$|running \d+ tests?$|$", line.rstrip()):
                 print(line, end="", flush=True)
             if found := result.match(line):
-                counts += Counts(*map(int, found.groups()))
+                passed, failed, ignored = map(int, found.groups())
+            counts += Counts(passed, failed, ignored)
     if run.returncode != 0 and counts.failed == 0:  # it did not compile, or it crashed
         counts.failed = 1
     return counts
