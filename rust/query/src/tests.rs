@@ -145,6 +145,24 @@ async fn counting_everything_reads_no_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_rows_are_neither_read_nor_counted() {
+    let shop = Shop::open().await;
+    let engine = engine(&shop);
+    shop.delete("shop.sales", vec![2, 3]).await;
+    assert_eq!(lines(&engine, "select count(*) from shop.sales").await, ["4"]);
+    assert_eq!(
+        lines(&engine, "select country, price from shop.sales where id <= 4 order by price").await,
+        ["de 2.0", "fr 20.0"]
+    );
+    assert_eq!(lines(&engine, "select id from shop.sales order by id limit 2").await, ["1", "4"]);
+    let scan = Scan { table: "shop.sales".to_owned(), limit: Some(4), ..Scan::default() };
+    assert_eq!(ids(&engine.scan(scan).await.unwrap().collect().await.unwrap()), [1, 4, 5, 6]);
+    let before =
+        Scan { table: "shop.sales".to_owned(), as_of: Some(AsOf::Snapshot(shop.snapshots[2].0)), ..Scan::default() };
+    assert_eq!(ids(&engine.scan(before).await.unwrap().collect().await.unwrap()).len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_opens_no_more_files_than_it_needs() {
     let shop = Shop::open().await;
     let engine = engine(&shop);

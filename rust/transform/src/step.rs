@@ -210,12 +210,16 @@ type Bad = Vec<(usize, DataFusionError)>;
 fn isolate<T>(batch: &RecordBatch, eval: &dyn Fn(&RecordBatch) -> DfResult<T>) -> Result<(Pieces<T>, Bad)> {
     let (mut pieces, mut bad) = (Vec::new(), Vec::new());
     // A stack instead of recursion; the left half is on top, so pieces come in order.
-    let mut todo = vec![0..batch.num_rows()];
+    let whole = 0..batch.num_rows();
+    let mut todo = vec![whole];
     while let Some(range) = todo.pop() {
+        if range.is_empty() {
+            continue;
+        }
         match eval(&batch.slice(range.start, range.len())) {
             Ok(result) => pieces.push((range, result)),
             Err(error) if !is_of_a_row(&error) => return Err(not_of_a_row(error)),
-            Err(error) if range.len() <= 1 => bad.push((range.start, error)),
+            Err(error) if range.len() == 1 => bad.push((range.start, error)),
             Err(_) => {
                 let middle = range.start + range.len() / 2;
                 todo.push(middle..range.end);

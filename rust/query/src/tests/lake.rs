@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::SchemaRef;
-use frazil_catalog::{Lake, from_iceberg, table_ident};
+use arrow::array::{
+    ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+};
+use frazil_catalog::{Lake, table_ident};
 use frazil_model::CatalogSettings;
-use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::arrow::{arrow_schema_to_schema, schema_to_arrow_schema};
 use iceberg::spec::{
     DataFile, DataFileFormat, Literal, ManifestListWriter, ManifestWriterBuilder, NestedField, Operation, PartitionKey,
     PrimitiveType, Schema, Snapshot, SnapshotReference, SnapshotRetention, Struct, Summary, Transform, Type,
@@ -15,6 +16,9 @@ use iceberg::spec::{
 };
 use iceberg::table::Table;
 use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
+use iceberg::writer::base_writer::equality_delete_writer::{
+    EqualityDeleteFileWriterBuilder, EqualityDeleteWriterConfig,
+};
 use iceberg::writer::file_writer::ParquetWriterBuilder;
 use iceberg::writer::file_writer::location_generator::{DefaultFileNameGenerator, DefaultLocationGenerator};
 use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
@@ -128,7 +132,22 @@ impl Shop {
         for columns in batches {
             files.extend(write(&table, columns, WriterProperties::default()).await);
         }
-        self.commit(&table, files).await
+        self.commit(&table, files, false).await
+    }
+
+    /// Deletes the rows with these ids by an equality delete file, as Flink's upserts do.
+    pub(super) async fn delete(&self, name: &str, ids: Vec<i64>) {
+        let table = self.lake.load_table(&table_ident(name).unwrap()).await.unwrap();
+        let config = EqualityDeleteWriterConfig::new(vec![1], table.metadata().current_schema().clone()).unwrap();
+        let keys = arrow_schema_to_schema(config.projected_arrow_schema_ref()).unwrap();
+        let files = rolling(&table, WriterProperties::default(), keys);
+        let mut writer = EqualityDeleteFileWriterBuilder::new(files, config).build(None).await.unwrap();
+        let mut columns: Columns =
+            sales(1).iter().map(|column| new_null_array(column.data_type(), ids.len())).collect();
+        columns[0] = Arc::new(Int64Array::from(ids));
+        writer.write(rows(&table, columns)).await.unwrap();
+        let files = writer.close().await.unwrap();
+        self.commit(&table, files, true).await;
     }
 
     /// One file of about 40 MB in many row groups; gives the number of its rows, their ids counting from 0.
@@ -150,11 +169,11 @@ impl Shop {
             WriterProperties::builder().set_max_row_group_row_count(Some(30_000)).set_dictionary_enabled(false).build();
         let files = write(&table, columns, properties).await;
         assert!(files.len() == 1 && files[0].file_size_in_bytes() > 33_000_000, "{}", files[0].file_size_in_bytes());
-        self.commit(&table, files).await;
+        self.commit(&table, files, false).await;
         rows
     }
 
-    async fn commit(&self, table: &Table, files: Vec<DataFile>) -> (i64, i64) {
+    async fn commit(&self, table: &Table, files: Vec<DataFile>, deletes: bool) -> (i64, i64) {
         let metadata = table.metadata();
         let id = (Uuid::new_v4().as_u128() >> 65) as i64;
         let output =
@@ -164,8 +183,8 @@ impl Shop {
             manifests.extend(table.manifest_list_reader(snapshot).load().await.unwrap().entries().iter().cloned());
         }
         let (schema, spec) = (metadata.current_schema().clone(), metadata.default_partition_spec().as_ref().clone());
-        let mut writer =
-            ManifestWriterBuilder::new(output(format!("{id}-m0.avro")), Some(id), schema, spec).build_v2_data();
+        let writer = ManifestWriterBuilder::new(output(format!("{id}-m0.avro")), Some(id), schema, spec);
+        let mut writer = if deletes { writer.build_v2_deletes() } else { writer.build_v2_data() };
         for file in files {
             writer.add_file(file, metadata.next_sequence_number()).unwrap();
         }
@@ -205,26 +224,31 @@ impl Shop {
     }
 }
 
+type Files = RollingFileWriterBuilder<ParquetWriterBuilder, DefaultLocationGenerator, DefaultFileNameGenerator>;
+
+fn rolling(table: &Table, properties: WriterProperties, schema: Schema) -> Files {
+    RollingFileWriterBuilder::new_with_default_file_size(
+        ParquetWriterBuilder::new(properties, Arc::new(schema)),
+        table.file_io().clone(),
+        DefaultLocationGenerator::new(table.metadata()).unwrap(),
+        DefaultFileNameGenerator::new(Uuid::new_v4().to_string(), None, DataFileFormat::Parquet),
+    )
+}
+
+fn rows(table: &Table, columns: Columns) -> RecordBatch {
+    let schema = schema_to_arrow_schema(table.metadata().current_schema()).unwrap();
+    RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+}
+
 async fn write(table: &Table, columns: Columns, properties: WriterProperties) -> Vec<DataFile> {
     let metadata = table.metadata();
-    let schema: SchemaRef = Arc::new(schema_to_arrow_schema(metadata.current_schema()).unwrap());
-    let parquet = ParquetWriterBuilder::new(properties, metadata.current_schema().clone());
-    let files = RollingFileWriterBuilder::new_with_default_file_size(
-        parquet,
-        table.file_io().clone(),
-        DefaultLocationGenerator::new(metadata).unwrap(),
-        DefaultFileNameGenerator::new(Uuid::new_v4().to_string(), None, DataFileFormat::Parquet),
-    );
+    let files = rolling(table, properties, metadata.current_schema().as_ref().clone());
     let spec = metadata.default_partition_spec();
     let partition = (!spec.is_unpartitioned()).then(|| {
-        let city = columns.last().unwrap().as_string::<i32>().value(0);
-        PartitionKey::new(
-            spec.as_ref().clone(),
-            metadata.current_schema().clone(),
-            Struct::from_iter([Some(Literal::string(city))]),
-        )
+        let city = Struct::from_iter([Some(Literal::string(columns.last().unwrap().as_string::<i32>().value(0)))]);
+        PartitionKey::new(spec.as_ref().clone(), metadata.current_schema().clone(), city)
     });
-    let mut writer = DataFileWriterBuilder::new(files).build(partition).await.map_err(from_iceberg).unwrap();
-    writer.write(RecordBatch::try_new(schema, columns).unwrap()).await.unwrap();
+    let mut writer = DataFileWriterBuilder::new(files).build(partition).await.unwrap();
+    writer.write(rows(table, columns)).await.unwrap();
     writer.close().await.unwrap()
 }
