@@ -93,3 +93,72 @@ fn by_run(field: RecordField, records: &Records, rows: impl Iterator<Item = usiz
         _ => Arc::new(Int32Array::from_iter_values(each.map(|run| run.partition))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+    use frazil_model::{Decode, Record};
+    use serde_json::json;
+
+    use super::*;
+    use crate::Decoder;
+
+    #[test]
+    fn metadata_follows_the_records_that_became_rows() {
+        let decode: Decode = serde_json::from_value(json!({
+            "json": {"schema": {"v": "int"}},
+            "metadata": {"topic": "k_topic", "partition": "k_part", "offset": "k_off", "timestamp": "k_ts", "key": "k_key", "headers": "k_head"},
+        }))
+        .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut decoder = runtime.block_on(Decoder::open(&decode, &[], None, None)).unwrap();
+        let mut records = Records::default();
+        let header = |key: &str, value: Option<&[u8]>| (key.to_owned(), value.map(<[u8]>::to_vec));
+        for (topic, partition, offset, value, timestamp, headers) in [
+            ("a", 0, 5, "{\"v\": 1}", Some(-1), vec![header("x", Some(b"1")), header("x", None)]),
+            ("a", 0, 9, "bad", Some(7), vec![header("lost", None)]),
+            ("a", 2, 0, "{}", None, vec![]),
+            ("b", 0, 1, "{\"v\": 2}", Some(i64::MAX), vec![header("y", Some(b""))]),
+        ] {
+            let key = (partition == 0).then_some(b"key".as_slice());
+            records
+                .push(
+                    &topic.into(),
+                    partition,
+                    Record { value: Some(value.as_bytes()), key, offset, timestamp },
+                    headers,
+                )
+                .unwrap();
+        }
+        let decoded = decoder.decode(&records).unwrap();
+        assert_eq!(decoded.rows.as_deref(), Some([0, 2, 3].as_slice()));
+        assert_eq!(decoded.batch.schema(), decoder.schema());
+        let column = |name: &str| decoded.batch.column_by_name(name).unwrap().clone();
+        assert_eq!(column("k_topic").as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "a", "b"]);
+        assert_eq!(column("k_part").as_primitive::<Int32Type>().values(), &[0, 2, 0]);
+        assert_eq!(column("k_off").as_primitive::<Int64Type>().values(), &[5, 0, 1]);
+        assert_eq!(
+            column("k_ts").as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>(),
+            [Some(-1000), None, None]
+        );
+        assert_eq!(
+            column("k_key").as_binary::<i32>().iter().collect::<Vec<_>>(),
+            [Some(b"key".as_slice()), None, Some(b"key")]
+        );
+        let headers = column("k_head");
+        let lengths: Vec<usize> = (0..3).map(|row| headers.as_list::<i32>().value(row).len()).collect();
+        assert_eq!(lengths, [2, 0, 1]);
+        let first = headers.as_list::<i32>().value(0);
+        assert_eq!(
+            first.as_struct().column(1).as_binary::<i32>().iter().collect::<Vec<_>>(),
+            [Some(b"1".as_slice()), None]
+        );
+    }
+
+    #[test]
+    fn a_decoder_can_be_handed_to_a_thread() {
+        fn sendable<T: Send>() {}
+        sendable::<Decoder>();
+    }
+}

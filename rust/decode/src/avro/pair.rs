@@ -156,9 +156,8 @@ impl Pairing {
                     reader: of(pair.reader),
                 })
             }
-            (Kind::Record(from, fields), Kind::Record(to, target)) if matches(from, to) => {
-                self.record(id, fields, target)
-            }
+            // Records are compared by their fields only, as Avro's Java library does: names differ in practice.
+            (Kind::Record(_, fields), Kind::Record(_, target)) => self.record(id, fields, target),
             (Kind::Union(_), _) => Err(format!(
                 "the writer's {} is not null and one more type, which is all that a column can hold",
                 writer.describe()

@@ -71,7 +71,10 @@ impl Writer {
     /// Judges a record and, if it is good, decodes it.
     #[inline]
     pub(super) fn push(&mut self, row: u32, body: &[u8]) -> Result<(), Box<Flaw>> {
-        self.node.judge(body, if self.wary > 0 { Utf8::Check } else { Utf8::Later })?;
+        if self.node.judge(body, if self.wary > 0 { Utf8::Check } else { Utf8::Later }).is_err() {
+            // The reason must not depend on the batch either, and a record can have several flaws.
+            return self.node.judge(body, Utf8::Check);
+        }
         self.rows.push(row);
         if !self.broken {
             self.broken = match &mut self.decoder {

@@ -9,7 +9,7 @@
 //!   only decimals may be;
 //! * dates, times and timestamps are text by ISO 8601 / RFC 3339, never numbers (whose unit nobody could know);
 //!   timestamps have microseconds, finer digits are cut; without a zone they are UTC, and `timestamp` is the UTC time;
-//! * binary and fixed are hexadecimal, as Iceberg's own JSON has them.
+//! * binary and fixed are hexadecimal, as Iceberg's own JSON has them; 16 bytes may have a UUID's hyphens.
 
 mod infer;
 mod judge;
@@ -24,13 +24,16 @@ use arrow::array::{ArrayRef, AsArray, StructArray, new_empty_array};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::json::StructMode;
 use arrow::json::reader::{Decoder, ReaderBuilder};
-use frazil_model::{Error, ErrorKind, Json, Records, Result};
+use frazil_model::{Error, ErrorKind, Json, Records, Rejected, Result};
 
 use crate::convert::{Shape, list_of, map_of};
 use crate::decoder::rejected;
 use crate::format::{Rows, Values};
 use crate::isolate::{guarded, isolate};
 use judge::{Member, Node, judge};
+
+/// Records that arrow-json decodes at once: it allocates for so many beforehand.
+const CHUNK: usize = 4096;
 
 /// Decodes JSON values.
 pub(crate) struct JsonFormat {
@@ -103,43 +106,46 @@ impl JsonFormat {
     pub(crate) fn decode(&mut self, records: &Records) -> Result<Values> {
         let plan = self.plan.clone();
         let mut bad = Vec::new();
-        let mut rows: Vec<u32> = Vec::with_capacity(records.len());
-        let mut decoder = self.decoder.take().map_or_else(|| plan.decoder(), Ok);
+        let mut parts = Vec::new();
+        let mut chunk: Vec<u32> = Vec::with_capacity(CHUNK.min(records.len()));
         for row in 0..records.len() {
             let verdict = match records.value(row) {
                 None => Err("the value is null (a tombstone)".to_owned()),
-                Some(value) => judge(&plan.members, value).map(|()| value),
+                Some(value) => judge(&plan.members, value),
             };
             match verdict {
                 Err(reason) => bad.push(rejected(row, reason)),
-                Ok(value) => {
-                    rows.push(row as u32);
-                    decoder = decoder.and_then(|mut decoder| guarded(|| feed(&mut decoder, value).map(|()| decoder)));
-                }
+                Ok(()) => chunk.push(row as u32),
+            }
+            if chunk.len() == CHUNK {
+                parts.extend(self.chunk(records, &chunk, &mut bad));
+                chunk.clear();
             }
         }
-        let target = DataType::Struct(plan.fields.clone());
-        let whole = decoder.and_then(|mut decoder| {
-            guarded(|| plan.take(&mut decoder, &target, rows.len()).map(|array| (decoder, array)))
-        });
-        let parts = match whole {
-            Ok((decoder, array)) => {
-                self.decoder = Some(decoder);
-                vec![(rows, array)]
-            }
-            Err(_) => {
-                let mut decode = |rows: &[u32]| {
-                    let mut decoder = plan.decoder()?;
-                    rows.iter()
-                        .try_for_each(|row| feed(&mut decoder, records.value(*row as usize).unwrap_or_default()))?;
-                    plan.take(&mut decoder, &target, rows.len())
-                };
-                isolate(&rows, &mut decode, &mut |row, reason| bad.push(rejected(row as usize, reason)))
-            }
-        };
+        parts.extend(self.chunk(records, &chunk, &mut bad));
         bad.sort_unstable_by_key(|rejected| rejected.row);
         let (rows, columns) = join(parts, &plan.fields, records.len())?;
         Ok(Values { columns, rows, rejected: bad })
+    }
+
+    /// Decodes records that were judged good.
+    fn chunk(&mut self, records: &Records, rows: &[u32], bad: &mut Vec<Rejected>) -> Vec<(Vec<u32>, StructArray)> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let value = |row: &u32| records.value(*row as usize).unwrap_or_default();
+        let decode = |decoder: &mut Decoder, rows: &[u32]| {
+            rows.iter().try_for_each(|row| feed(decoder, value(row)))?;
+            self.plan.take(decoder, rows.len())
+        };
+        let kept = self.decoder.take().map_or_else(|| self.plan.decoder(), Ok);
+        let whole = kept.and_then(|mut decoder| guarded(|| decode(&mut decoder, rows).map(|array| (decoder, array))));
+        if let Ok((decoder, array)) = whole {
+            self.decoder = Some(decoder);
+            return vec![(rows.to_vec(), array)];
+        }
+        let mut anew = |rows: &[u32]| decode(&mut self.plan.decoder()?, rows);
+        isolate(rows, &mut anew, &mut |row, reason| bad.push(rejected(row as usize, reason)))
     }
 }
 
@@ -148,17 +154,14 @@ impl Plan {
         let builder = ReaderBuilder::new(self.told.clone())
             .with_struct_mode(StructMode::ObjectOnly)
             .with_coerce_primitive(self.coerce);
-        builder.with_batch_size(u32::MAX as usize).build_decoder().map_err(|error| error.to_string())
+        builder.with_batch_size(CHUNK).build_decoder().map_err(|error| error.to_string())
     }
 
-    fn take(&self, decoder: &mut Decoder, target: &DataType, rows: usize) -> Result<StructArray, String> {
-        let array: ArrayRef = match decoder.flush().map_err(|error| error.to_string())? {
-            Some(batch) if batch.num_rows() == rows => {
-                self.shape.apply(Arc::new(StructArray::from(batch)), target).map_err(|error| error.to_string())?
-            }
-            None if rows == 0 => new_empty_array(target),
-            _ => return Err("the values are not one row a record".to_owned()),
-        };
+    fn take(&self, decoder: &mut Decoder, rows: usize) -> Result<StructArray, String> {
+        let batch = decoder.flush().map_err(|error| error.to_string())?;
+        let batch = batch.filter(|batch| batch.num_rows() == rows).ok_or("the values are not one row a record")?;
+        let target = DataType::Struct(self.fields.clone());
+        let array = self.shape.apply(Arc::new(StructArray::from(batch)), &target).map_err(|error| error.to_string())?;
         Ok(array.as_struct().clone())
     }
 }
@@ -200,7 +203,6 @@ fn plan(field: &Field, path: &str, any: bool) -> Result<(Member, Field, Shape)> 
     let integer = |name, from, to| Node::Integer { name, from, to };
     let mut told = field.clone();
     let mut shape = Shape::Same;
-    let uuid = field.metadata().get("ARROW:extension:name").is_some_and(|name| name == "arrow.uuid");
     let node = match field.data_type() {
         DataType::Boolean => Node::Boolean,
         DataType::Int32 => integer("an int", i32::MIN.into(), i32::MAX.into()),
@@ -212,7 +214,8 @@ fn plan(field: &Field, path: &str, any: bool) -> Result<(Member, Field, Shape)> 
         DataType::Time64(TimeUnit::Microsecond) => Node::Time,
         DataType::Timestamp(TimeUnit::Microsecond, _) => Node::Timestamp,
         DataType::Utf8 | DataType::LargeUtf8 => Node::Text { any },
-        DataType::FixedSizeBinary(16) if uuid => {
+        // Arrow has no type of its own for UUIDs, so 16 bytes may be one: both forms are read.
+        DataType::FixedSizeBinary(16) => {
             told = told.with_data_type(DataType::Utf8);
             shape = Shape::UuidText;
             Node::Uuid

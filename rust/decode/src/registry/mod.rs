@@ -5,7 +5,7 @@
 
 mod http;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
