@@ -142,6 +142,17 @@ impl<'a> Draft<'a> {
             by_spec.entry(spec).or_default().push(file);
         }
         let spec = |id: i32| metadata.partition_spec_by_id(id).expect("taken from the metadata");
+        for (id, files) in &by_spec {
+            let fields = spec(*id).fields().len();
+            if let Some(file) = files.iter().find(|file| file.partition().fields().len() != fields) {
+                let found = file.partition().fields().len();
+                return Err(Error::new(
+                    ErrorKind::Internal,
+                    format!("expected {fields} partition values as in partition spec {id}, found {found}; nothing was committed"),
+                )
+                .with("file", file.file_path()));
+            }
+        }
         let with_spec = by_spec.iter().flat_map(|(id, files)| files.iter().map(move |file| (*file, spec(*id).clone())));
         self.added = summary::added(with_spec, schema, policy.summary_partitions);
 

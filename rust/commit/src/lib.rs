@@ -32,7 +32,9 @@
 //! What must not be here: reading sources, writing data files, deciding when to commit (`pipeline`).
 
 mod append;
+mod attempt;
 mod audit;
+mod background;
 mod catalog;
 mod committer;
 mod draft;

@@ -19,6 +19,11 @@ use crate::lineage::assign_row_ids;
 /// How many manifests of a tier become one.
 pub(crate) const FAN: usize = 8;
 
+/// Whether there are so many manifests that a commit should rather wait for the merge that is under way.
+pub(crate) fn too_many(manifests: &[ManifestFile]) -> bool {
+    manifests.len() > FAN * FAN * FAN
+}
+
 /// Entries of one manifest with everything resolved that they inherit.
 pub(crate) type Entries = Arc<Vec<ManifestEntryRef>>;
 

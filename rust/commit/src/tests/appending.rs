@@ -1,5 +1,6 @@
 use frazil_model::{ErrorKind, summary as key};
-use iceberg::spec::FormatVersion;
+use iceberg::TableUpdate;
+use iceberg::spec::{FormatVersion, Literal, Struct, Transform, UnboundPartitionField, UnboundPartitionSpec};
 
 use super::support::*;
 use crate::{Append, Committer};
@@ -96,7 +97,43 @@ async fn counts_that_do_not_agree_with_the_files_are_refused() {
     let mut committer = Committer::new(home.lake.clone(), table, "j".parse().unwrap());
     let error = committer.append(&Append { rows: 4, ..round(0, 0, 5) }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
+    let mut unpartitioned = round(0, 0, 5);
+    unpartitioned.files = vec![data_file_in(5, 0, Struct::empty())];
+    let error = committer.append(&unpartitioned).await.unwrap_err();
+    assert!(error.message().contains("partition values"), "{error}");
     assert!(home.lake.load_table(&home.ident).await.unwrap().metadata().current_snapshot().is_none());
+}
+
+#[tokio::test]
+async fn files_of_an_older_partition_spec_get_a_manifest_of_that_spec() {
+    let (home, table) = home(FormatVersion::V2, &[]).await;
+    let spec = UnboundPartitionSpec::builder().with_spec_id(1);
+    let spec = spec.add_partition_fields([("day", 2, Transform::Identity), ("bucket", 1, Transform::Bucket(4))].map(
+        |(name, source_id, transform)| UnboundPartitionField {
+            name: name.to_owned(),
+            source_id,
+            field_id: None,
+            transform,
+        },
+    ));
+    let updates =
+        vec![TableUpdate::AddSpec { spec: spec.unwrap().build() }, TableUpdate::SetDefaultSpec { spec_id: -1 }];
+    let evolved = home.lake.commit(&table, vec![], updates).await.unwrap();
+    // Loaded before the change: the commit meets the new spec only after a conflict.
+    let mut committer = Committer::new(home.lake.clone(), table, "j".parse().unwrap());
+    committer.append(&round(0, 0, 5)).await.unwrap();
+    assert_eq!(committer.table().metadata().default_partition_spec_id(), 1);
+    let mut both = round(0, 5, 12);
+    let new = Struct::from_iter([Some(Literal::int(20_000)), Some(Literal::int(3))]);
+    both.files = vec![data_file(3), data_file_in(4, 1, new)];
+    committer.append(&both).await.unwrap();
+    for (manifest, entries) in
+        contents(committer.table(), committer.table().metadata().current_snapshot().unwrap()).await
+    {
+        let fields = evolved.metadata().partition_spec_by_id(manifest.partition_spec_id).unwrap().fields().len();
+        assert!(entries.iter().all(|entry| entry.data_file().partition().fields().len() == fields));
+    }
+    assert_eq!(entries(committer.table()).await.len(), 3);
 }
 
 #[tokio::test]

@@ -12,12 +12,9 @@ fn tampered(table: &Table, snapshot_id: i64, name: &str, value: &str) -> Table {
     let snapshot = snapshots.iter_mut().find(|snapshot| snapshot["snapshot-id"] == snapshot_id).unwrap();
     snapshot["summary"][name] = value.into();
     let metadata: TableMetadata = serde_json::from_value(json).unwrap();
-    Table::builder()
-        .file_io(table.file_io().clone())
-        .metadata(metadata)
-        .identifier(table.identifier().clone())
-        .build()
-        .unwrap()
+    let table =
+        Table::builder().file_io(table.file_io().clone()).metadata(metadata).identifier(table.identifier().clone());
+    table.runtime(iceberg::Runtime::try_current().unwrap()).build().unwrap()
 }
 
 #[tokio::test]

@@ -97,10 +97,54 @@ async fn while_the_outcome_stays_unknown_nothing_is_deleted_and_a_later_call_fin
     let append = round(0, 0, 5);
     let error = committer.append(&append).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    assert!(committer.is_in_doubt(append.commit_id));
     assert_eq!((metadata_files(&table, is_list).len(), metadata_files(&table, is_manifest).len()), (1, 1));
     let found = committer.append(&append).await.unwrap();
-    assert!(found.replayed);
+    assert!(found.replayed && !committer.is_in_doubt(append.commit_id));
     assert_eq!(entries(&home.lake.load_table(&home.ident).await.unwrap()).await.len(), 1);
+}
+
+/// A worker whose answer was lost wakes up when another one has gone on.
+#[tokio::test]
+async fn a_fenced_commit_stays_in_doubt_only_while_history_cannot_tell() {
+    for (applied, snapshots, commits, doubt) in [
+        // It went in, and its snapshot has been trimmed since: its files are live and nothing says so.
+        (true, "5", 20, true),
+        // It did not go in, but history does not reach back far enough to know.
+        (false, "5", 20, true),
+        // It did not go in, and history shows it.
+        (false, "100", 20, false),
+    ] {
+        let properties = [
+            ("frazil.history.max-snapshots", snapshots),
+            ("frazil.history.grace-ms", "0"),
+            ("commit.status-check.num-retries", "0"),
+            HASTE[0],
+            HASTE[1],
+        ];
+        let (home, table) = home(FormatVersion::V2, &properties).await;
+        let fault = if applied { Fault::LoseAnswerAndStayDown(1) } else { Fault::LoseRequestAndStayDown(1) };
+        let mut paused = Committer::new(Faulty::new(&home.lake, [Fault::None, fault]), table, "j".parse().unwrap());
+        paused.append(&round(0, 0, 1)).await.unwrap();
+        let append = round(0, 1, 2);
+        assert_eq!(paused.append(&append).await.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+        assert!(paused.is_in_doubt(append.commit_id));
+
+        let table = home.lake.load_table(&home.ident).await.unwrap();
+        let mut running = Committer::new(home.lake.clone(), table, "j".parse().unwrap());
+        let first = running.ledger().unwrap().unwrap().next.get("events", 0).unwrap();
+        for number in first..first + commits {
+            running.append(&round(0, number, number + 1)).await.unwrap();
+        }
+        running.finish().await;
+        let error = paused.append(&append).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced);
+        assert_eq!(paused.is_in_doubt(append.commit_id), doubt, "applied {applied}, {snapshots} snapshots");
+        let table = home.lake.load_table(&home.ident).await.unwrap();
+        let live = entries(&table).await.iter().any(|entry| entry.file_path() == append.files[0].file_path());
+        assert_eq!(live, applied);
+        assert!(crate::audit(&table, None).await.unwrap()[0].clean);
+    }
 }
 
 #[tokio::test]

@@ -56,11 +56,16 @@ pub(super) async fn home(version: FormatVersion, properties: &[(&str, &str)]) ->
 
 /// A data file as a writer would describe it; no such file is there.
 pub(super) fn data_file(rows: u64) -> DataFile {
+    data_file_in(rows, 0, Struct::from_iter([Some(Literal::int(20_000))]))
+}
+
+/// The same in any partition.
+pub(super) fn data_file_in(rows: u64, spec_id: i32, partition: Struct) -> DataFile {
     DataFileBuilder::default()
         .content(DataContentType::Data)
         .file_path(format!("file:///nowhere/{}.parquet", Uuid::new_v4()))
         .file_format(DataFileFormat::Parquet)
-        .partition(Struct::from_iter([Some(Literal::int(20_000))]))
+        .partition(partition)
         .record_count(rows)
         .file_size_in_bytes(100 * rows)
         .value_counts(HashMap::from([(1, rows), (2, rows)]))
@@ -68,7 +73,7 @@ pub(super) fn data_file(rows: u64) -> DataFile {
         .lower_bounds(HashMap::from([(1, Datum::long(0)), (2, Datum::int(20_000))]))
         .upper_bounds(HashMap::from([(1, Datum::long(rows as i64)), (2, Datum::int(20_000))]))
         .split_offsets(Some(vec![4]))
-        .partition_spec_id(0)
+        .partition_spec_id(spec_id)
         .build()
         .unwrap()
 }
@@ -137,6 +142,8 @@ pub(super) enum Fault {
     LoseRequest,
     /// As `LoseAnswer`, and the catalog cannot be asked for so many times.
     LoseAnswerAndStayDown(u32),
+    /// As `LoseRequest`, and the catalog cannot be asked for so many times.
+    LoseRequestAndStayDown(u32),
     /// The catalog is busy and says so.
     Busy,
 }
@@ -178,6 +185,10 @@ impl CatalogCommit for Faulty {
         match fault {
             Fault::None => self.lake.commit(table, requirements, updates).await,
             Fault::LoseRequest => Err(unknown()),
+            Fault::LoseRequestAndStayDown(times) => {
+                *self.down.lock().unwrap() = times;
+                Err(unknown())
+            }
             Fault::Busy => Err(Error::new(ErrorKind::Catalog, "the catalog is busy").retryable()),
             Fault::LoseAnswer => {
                 self.lake.commit(table, requirements, updates).await?;
