@@ -98,14 +98,15 @@ pub(crate) fn consumer(kafka: &Kafka, job: &JobName, queue_bytes: usize) -> Resu
     // budget for what is queued, the other half for what arrives. The queue is one for all partitions, because they
     // are never split into queues of their own.
     let queued = (queue_bytes / 2).max(1 << 20);
-    let fetch = (queue_bytes / 4).clamp(1 << 20, 50 << 20);
+    // Small fetches stay in the processor's caches until they are copied: measured, 16 MiB is better than 50.
+    let fetch = (queue_bytes / 4).clamp(1 << 20, 16 << 20);
     config
         .set("queued.max.messages.kbytes", (queued >> 10).min(2_097_151).to_string())
         // Each queued record costs about 300 bytes on top of its own: bounds the memory of very small records.
         .set("queued.min.messages", (queued >> 10).clamp(1000, 10_000_000).to_string())
         .set("fetch.max.bytes", fetch.to_string())
         .set("message.max.bytes", "1000000")
-        .set("fetch.message.max.bytes", (fetch / 2).clamp(1 << 20, 8 << 20).to_string())
+        .set("fetch.message.max.bytes", (fetch / 4).clamp(1 << 20, 2 << 20).to_string())
         // An answer waits until it is worth it, but never for long.
         .set("fetch.min.bytes", "65536")
         .set("fetch.wait.max.ms", "50")

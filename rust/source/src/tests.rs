@@ -32,8 +32,13 @@ fn fill(bootstrap: &str, topic: &str, partitions: i32, count: usize) {
     for number in 0..count {
         for partition in 0..partitions {
             let value = format!("{partition}-{number}");
-            let message =
-                Message { topic, partition: Some(partition), value: Some(value.as_bytes()), timestamp: Some(1000 + number as i64), ..Message::default() };
+            let message = Message {
+                topic,
+                partition: Some(partition),
+                value: Some(value.as_bytes()),
+                timestamp: Some(1000 + number as i64),
+                ..Message::default()
+            };
             producer.send(message).unwrap();
         }
     }
@@ -60,7 +65,10 @@ fn read(source: &mut KafkaSource, count: usize) -> Records {
 }
 
 fn offsets(records: &Records, partition: i32) -> Vec<i64> {
-    (0..records.len()).filter(|row| records.run_of(*row).partition == partition).map(|row| records.offset(row)).collect()
+    (0..records.len())
+        .filter(|row| records.run_of(*row).partition == partition)
+        .map(|row| records.offset(row))
+        .collect()
 }
 
 #[test]
@@ -80,7 +88,8 @@ fn every_partition_is_read_from_its_first_record_to_its_end() {
         assert_eq!(records.value(row), Some(value.as_bytes()));
         assert_eq!(records.timestamp(row), Some(1000 + records.offset(row)));
     }
-    let covered: Vec<_> = records.ranges().iter().map(|(topic, partition, range)| (topic, partition, range.start, range.end)).collect();
+    let covered: Vec<_> =
+        records.ranges().iter().map(|(topic, partition, range)| (topic, partition, range.start, range.end)).collect();
     assert_eq!(covered, [("a", 0, 0, 100), ("a", 1, 0, 100), ("a", 2, 0, 100), ("b", 0, 0, 10)]);
     assert_eq!(source.lag(&positions(&[("a", 1, 40), ("b", 0, 10)])).get("a").unwrap()[&1], 60);
     let mut none = Records::default();
@@ -109,7 +118,8 @@ fn limits_end_a_poll_and_the_next_one_goes_on_from_there() {
 fn keys_nulls_headers_and_empty_values_arrive_as_they_were_sent() {
     let broker = EmbeddedBroker::start(&[("t", 1)]).unwrap();
     let producer = producer(&broker.bootstrap());
-    let headers: Vec<Header> = vec![("h".into(), Some(vec![0, 255])), ("none".into(), None), ("h".into(), Some(vec![]))];
+    let headers: Vec<Header> =
+        vec![("h".into(), Some(vec![0, 255])), ("none".into(), None), ("h".into(), Some(vec![]))];
     let message = Message { topic: "t", partition: Some(0), ..Message::default() };
     producer.send(Message { key: Some(b"k"), value: None, headers: &headers, timestamp: Some(7), ..message }).unwrap();
     producer.send(Message { key: None, value: Some(b""), ..message }).unwrap();
@@ -140,7 +150,10 @@ fn start_says_where_unknown_partitions_begin_and_the_ledger_wins() {
     assert_eq!(chosen, positions(&[("t", 0, 0), ("t", 1, 7), ("u", 0, 0), ("u", 1, 0)]));
     // Partition 1 of t came after the ledger was written: all of it is new. The ledger does not know u.
     let known = positions(&[("t", 0, 5)]);
-    assert_eq!(starts("start: latest", &known).unwrap(), positions(&[("t", 0, 5), ("t", 1, 0), ("u", 0, 20), ("u", 1, 20)]));
+    assert_eq!(
+        starts("start: latest", &known).unwrap(),
+        positions(&[("t", 0, 5), ("t", 1, 0), ("u", 0, 20), ("u", 1, 20)])
+    );
     let error = starts("start: {timestamp: yesterday}", &none).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().starts_with("source.kafka.start.timestamp: expected a time"), "{error}");
@@ -163,6 +176,25 @@ fn seek_drops_what_was_fetched_ahead() {
         source.seek(&positions(&[("t", 0, target), ("t", 1, target)])).unwrap();
         read(&mut source, 2);
     }
+}
+
+#[test]
+fn seek_moves_a_source_that_has_been_paused_for_long() {
+    let broker = EmbeddedBroker::start(&[("t", 1)]).unwrap();
+    fill(&broker.bootstrap(), "t", 1, 1000);
+    let mut source = open(&broker.bootstrap(), &["t"], "");
+    source.assign_all(&Positions::default()).unwrap();
+    read(&mut source, 500);
+    source.pause();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(1300) {
+        source.poll(&mut Records::default(), 1, 1, Duration::from_millis(50)).unwrap();
+    }
+    source.seek(&positions(&[("t", 0, 20)])).unwrap();
+    source.poll(&mut Records::default(), 1, 1, Duration::from_millis(50)).unwrap();
+    assert_eq!(source.positions().get("t", 0), Some(20));
+    source.resume().unwrap();
+    assert_eq!(offsets(&read(&mut source, 980), 0), (20..1000).collect::<Vec<_>>());
 }
 
 #[test]
@@ -200,7 +232,9 @@ fn offsets_beyond_the_end_are_an_error_that_says_so() {
     fill(&broker.bootstrap(), "t", 1, 10);
     let mut source = open(&broker.bootstrap(), &["t"], "");
     assert!(source.check_retained(&positions(&[("t", 0, 10)])).unwrap().is_empty());
-    for (partition, offset, words) in [(0, 11, "expected offset 11, but the partition ends at 10"), (1, 0, "not there any more")] {
+    for (partition, offset, words) in
+        [(0, 11, "expected offset 11, but the partition ends at 10"), (1, 0, "not there any more")]
+    {
         let error = source.check_retained(&positions(&[("t", partition, offset)])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OffsetsLost);
         assert!(error.to_string().contains(words), "{error}");
@@ -237,7 +271,8 @@ fn wrong_settings_are_named_without_their_values() {
         ("security: {password: hunter2}", "source.kafka.security.mechanism"),
         ("security: {protocol: ssl, mechanism: PLAIN}", "source.kafka.security.mechanism"),
     ] {
-        let error = KafkaSource::open(&kafka("127.0.0.1:1", &["t"], more), &job(), SourceOptions::default()).err().unwrap();
+        let error =
+            KafkaSource::open(&kafka("127.0.0.1:1", &["t"], more), &job(), SourceOptions::default()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.to_string().starts_with(path), "{error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
@@ -268,11 +303,13 @@ fn an_outage_is_no_error_and_reading_goes_on_after_it() {
     assert_eq!(offsets(&records, 0), (0..15).collect::<Vec<_>>());
 }
 
+type Told = (&'static str, Vec<(String, i32)>);
+
 /// Remembers what it is told; knows where records were read up to.
 #[derive(Default)]
 struct Ledger {
     next: Mutex<Positions>,
-    told: Mutex<Vec<(&'static str, Vec<(String, i32)>)>>,
+    told: Mutex<Vec<Told>>,
 }
 
 impl Assignment for Ledger {
@@ -325,7 +362,10 @@ fn a_group_divides_the_partitions_and_asks_before_it_takes_some_away() {
         }
     }
     let told = ledgers[0].told.lock().clone();
-    assert_eq!(told.iter().filter(|(what, _)| *what == "revoked").map(|(_, partitions)| partitions.len()).sum::<usize>(), 2);
+    assert_eq!(
+        told.iter().filter(|(what, _)| *what == "revoked").map(|(_, partitions)| partitions.len()).sum::<usize>(),
+        2
+    );
     // Cooperative: the other two were never taken away.
     assert!(told.iter().all(|(what, _)| *what != "lost"), "{told:?}");
     assert_eq!(second.positions().iter().map(|(_, _, offset)| offset).collect::<Vec<_>>(), [50, 50]);
@@ -384,7 +424,9 @@ fn dead_letters_carry_the_record_and_why_it_was_refused() {
     let sender = producer(&broker.bootstrap());
     let message = Message { topic: "t", partition: Some(0), ..Message::default() };
     sender.send(Message { key: Some(b"k0"), value: Some(b"good"), ..message }).unwrap();
-    sender.send(Message { key: Some(b"k1"), value: Some(b"\xffbad"), headers: &headers, timestamp: Some(42), ..message }).unwrap();
+    sender
+        .send(Message { key: Some(b"k1"), value: Some(b"\xffbad"), headers: &headers, timestamp: Some(42), ..message })
+        .unwrap();
     sender.flush(Duration::from_secs(10)).unwrap();
     let kafka = kafka(&broker.bootstrap(), &["t"], "");
     let mut source = KafkaSource::open(&kafka, &job(), SourceOptions::default()).unwrap();

@@ -1,11 +1,12 @@
 //! What only a real broker can show: transactions, starts by time, deleted records, new partitions, throughput.
-//! Runs where `FRAZIL_TEST_KAFKA` names a bootstrap address; `FRAZIL_TEST_KAFKA_MB` sets the volume of the throughput.
+//! Runs where `FRAZIL_TEST_KAFKA` names a bootstrap address. The throughput can be varied: `FRAZIL_TEST_KAFKA_MB`
+//! (volume), `…_COMPRESSION`, `…_TOPIC` (read one that is there), `…_QUEUE_MB` (prefetch), `…_PROPERTIES` (`{name: 'value'}`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use frazil_model::{ErrorKind, JobName, Kafka, Positions, Records, Result};
-use frazil_source::{Assignment, Compression, KafkaSource, Message, Producer, SourceOptions};
+use frazil_source::{Assignment, Compression, DeadLetters, KafkaSource, Message, Producer, SourceOptions};
 use rand::{Rng, RngCore};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -102,7 +103,7 @@ fn positions(entries: &[(&str, i32, i64)]) -> Positions {
     positions
 }
 
-/// Reads until the positions are at `ends`; returns everything and how long the last step without records took.
+/// Reads until the positions are at `ends`.
 fn read_to(source: &mut KafkaSource, ends: &Positions) -> Records {
     let mut records = Records::default();
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -133,8 +134,11 @@ fn aborted_records_are_never_seen_and_markers_are_covered() {
     println!("read to the end behind markers in {:?}", begin.elapsed());
     assert_eq!(records.len(), 10 + 5 + 3);
     assert!((0..records.len()).all(|row| !records.value(row).unwrap().ends_with(b"false")));
-    let covered: Vec<_> =
-        records.ranges().iter().map(|(topic, partition, range)| (topic.to_owned(), partition, range.start, range.end)).collect();
+    let covered: Vec<_> = records
+        .ranges()
+        .iter()
+        .map(|(topic, partition, range)| (topic.to_owned(), partition, range.start, range.end))
+        .collect();
     assert_eq!(covered, [(a.clone(), 0, 0, 22), (a.clone(), 1, 0, 6), (b.clone(), 0, 0, 8), (b.clone(), 1, 0, 3)]);
 
     // From the middle of an aborted transaction, and with an open one behind it that hides what follows.
@@ -261,6 +265,34 @@ fn a_new_partition_of_a_running_job_is_read_from_its_first_record() {
     source.close();
 }
 
+/// A broker with SASL (PLAIN, user `admin`, password `right`) that creates topics by itself.
+#[test]
+fn refused_credentials_are_said_soon_and_right_ones_let_in() {
+    let Ok(bootstrap) = std::env::var("FRAZIL_TEST_KAFKA_SASL") else {
+        eprintln!("skipped: FRAZIL_TEST_KAFKA_SASL is not set");
+        return;
+    };
+    let kafka = |password: &str| -> Kafka {
+        let security = format!("{{mechanism: PLAIN, username: admin, password: {password}}}");
+        let text = format!("{{topics: [sasl], bootstrap: '{bootstrap}', security: {security}}}");
+        frazil_model::read("source.kafka", frazil_model::yaml(&text).unwrap()).unwrap()
+    };
+    let job: JobName = "sasl".parse().unwrap();
+    let letters = frazil_model::DeadLetters { topic: "sasl".into(), bootstrap: None };
+    let begin = Instant::now();
+    for error in [
+        KafkaSource::open(&kafka("hunter2"), &job, SourceOptions::default()).err().unwrap(),
+        DeadLetters::open(&letters, &kafka("hunter2")).err().unwrap(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        println!("{error}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    DeadLetters::open(&letters, &kafka("right")).unwrap();
+    KafkaSource::open(&kafka("right"), &job, SourceOptions::default()).unwrap();
+}
+
 /// CPU seconds of all threads of this process.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
@@ -293,7 +325,11 @@ fn throughput() {
         println!("produced {megabytes} MiB in {:?}, {:.2} CPU-s; topic {topic}", begin.elapsed(), cpu_seconds() - cpu);
         topic
     });
-    let mut source = live.open(&[&topic], "");
+    let mebibytes: usize = std::env::var("FRAZIL_TEST_KAFKA_QUEUE_MB").map_or(32, |text| text.parse().unwrap());
+    let options = SourceOptions { queue_bytes: mebibytes << 20, ..SourceOptions::default() };
+    let more = std::env::var("FRAZIL_TEST_KAFKA_PROPERTIES").unwrap_or_default();
+    let kafka = live.kafka(&[&topic], &format!("properties: {{{more}}}"));
+    let mut source = KafkaSource::open(&kafka, &"throughput".parse().unwrap(), options).unwrap();
     source.assign_all(&Positions::default()).unwrap();
     let ends = source.high_watermarks().unwrap();
     let (begin, cpu) = (Instant::now(), cpu_seconds());
