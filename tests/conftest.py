@@ -9,9 +9,19 @@ from typing import TypeVar
 
 import pytest
 
-from tests.servers import Apicurio, IcebergRest, Kafka, SeaweedFS, Server, Spark, Unavailable
+from tests.servers import Apicurio, IcebergRest, Kafka, SeaweedFS, SecureKafka, Server, Spark, Unavailable
 
 S = TypeVar("S", bound=Server)
+FIXTURES = {
+    "kafka",
+    "secure_kafka",
+    "s3",
+    "seaweed_catalog",
+    "rest_catalog",
+    "rest_catalog_s3",
+    "registry",
+    "spark_session",
+}
 
 _UNAVAILABLE = pytest.StashKey[dict[str, str]]()
 _STARTED = pytest.StashKey[dict[str, float]]()
@@ -40,6 +50,12 @@ def _serve(request: pytest.FixtureRequest, server: S) -> Iterator[S]:
 def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
     """A Kafka broker. Shared: use the `topic` fixture, or names of your own."""
     yield from _serve(request, Kafka())
+
+
+@pytest.fixture(scope="session")
+def secure_kafka(request: pytest.FixtureRequest) -> Iterator[SecureKafka]:
+    """A Kafka broker behind TLS and SASL."""
+    yield from _serve(request, SecureKafka())
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +118,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts servers, so that ``-m 'not servers'`` is quick."""
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
-        if names & {"kafka", "s3", "seaweed_catalog", "rest_catalog", "rest_catalog_s3", "registry", "spark_session"}:
+        if names & FIXTURES:
             item.add_marker(pytest.mark.servers)
         if "spark_session" in names:
             item.add_marker(pytest.mark.spark)

@@ -21,7 +21,7 @@ from pyiceberg.exceptions import CommitFailedException, OAuthError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
-from tests.servers import Apicurio, IcebergRest, Kafka, SeaweedFS, Spark, SparkError, Unavailable
+from tests.servers import Apicurio, IcebergRest, Kafka, SeaweedFS, SecureKafka, Spark, SparkError, Unavailable
 from tests.servers.base import listens
 from tests.servers.install import jdk
 
@@ -85,6 +85,29 @@ def test_paused_kafka_answers_nothing_until_resumed(unique: str) -> None:
             kafka.admin().list_topics(timeout=2)
         kafka.resume()
         assert unique in kafka.admin().list_topics(timeout=20).topics
+
+
+def first_error(properties: dict[str, object]) -> str:
+    """The name of the error that a client meets first."""
+    met: list[str] = []
+    client = Producer({**properties, "error_cb": lambda error: met.append(error.name()), "log_level": 0})
+    deadline = time.monotonic() + 20
+    while not met and time.monotonic() < deadline:
+        client.poll(0.1)
+    return met[0] if met else "none"
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_secure_kafka_takes_the_right_password_only(secure_kafka: SecureKafka, mechanism: str) -> None:
+    right = secure_kafka.client_properties(mechanism)
+    assert Producer(right).list_topics(timeout=20).brokers
+    assert first_error({**right, "sasl.password": "wrong"}) == "_AUTHENTICATION"
+
+
+def test_secure_kafka_is_not_trusted_without_its_certificate(secure_kafka: SecureKafka) -> None:
+    properties = secure_kafka.client_properties()
+    del properties["ssl.ca.location"]
+    assert first_error(properties) == "_SSL"
 
 
 def test_s3_gives_back_what_was_put(s3: SeaweedFS, unique: str) -> None:

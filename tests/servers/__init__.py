@@ -11,6 +11,7 @@ from .base import Server, free_ports
 from .iceberg_rest import IcebergRest
 from .install import Unavailable
 from .kafka import Kafka
+from .kafka_secure import SecureKafka
 from .seaweedfs import SeaweedFS
 from .spark import Spark, SparkError
 
@@ -19,6 +20,7 @@ __all__ = [
     "IcebergRest",
     "Kafka",
     "SeaweedFS",
+    "SecureKafka",
     "Server",
     "Spark",
     "SparkError",

@@ -6,9 +6,9 @@ import argparse
 import contextlib
 import signal
 
-from . import Apicurio, IcebergRest, Kafka, SeaweedFS, Server
+from . import Apicurio, IcebergRest, Kafka, SeaweedFS, SecureKafka, Server
 
-_SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Kafka, SeaweedFS, IcebergRest, Apicurio)}
+_SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Kafka, SecureKafka, SeaweedFS, IcebergRest, Apicurio)}
 
 
 def main() -> None:

@@ -43,7 +43,8 @@ class Kafka(Server):
         if not (self.data / "logs" / "meta.properties").exists():
             # Any 16 bytes are a cluster id; making them here saves a second start of the JVM.
             cluster = base64.urlsafe_b64encode(b"\0" + os.urandom(15)).decode().rstrip("=")
-            run([*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)], cwd=self.data)
+            tool = [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)]
+            run([*tool, *self._format_options()], cwd=self.data)
 
     def command(self) -> list[str]:
         return [*self._java(), "kafka.Kafka", str(self.data / "server.properties")]
@@ -69,6 +70,9 @@ class Kafka(Server):
         for future in admin.create_topics([NewTopic(name, partitions, 1, config=settings)]).values():
             future.result(30)
         return name
+
+    def _format_options(self) -> list[str]:
+        return []
 
     def _java(self) -> list[str]:
         level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
