@@ -12,7 +12,7 @@ mod schema;
 pub(crate) mod tests;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StructArray};
@@ -30,6 +30,9 @@ use crate::registry::{Lookup, Registry};
 
 /// The writer's schema of bare values, which have no id.
 const BARE: i32 = 0;
+
+/// Ids that are remembered before those that cannot be read, perhaps made of spoiled bytes, are forgotten.
+const MOST_WRITERS: usize = 10_000;
 
 /// Decodes Avro values; its clones share the registry's cache.
 pub(crate) struct AvroFormat {
@@ -90,11 +93,11 @@ impl AvroFormat {
             let writer = self.writers.get_mut(&id).expect("learn has added every id");
             if last != Some(id) {
                 last = Some(id);
-                if !used.contains(&id) {
+                if let Ok(writer) = writer
+                    && !used.contains(&id)
+                {
                     used.push(id);
-                    if let Ok(writer) = writer {
-                        writer.begin();
-                    }
+                    writer.begin();
                 }
             }
             let verdict = match writer {
@@ -151,8 +154,11 @@ impl AvroFormat {
             }
             return Ok(());
         };
+        if self.writers.len() > MOST_WRITERS {
+            self.writers.retain(|_, writer| writer.is_ok());
+        }
         let mut last = None;
-        let mut asked = HashMap::new();
+        let mut wanted = BTreeSet::new();
         for row in 0..records.len() {
             let Ok((id, _)) = self.split(records.value(row)) else { continue };
             if last == Some(id) {
@@ -160,12 +166,13 @@ impl AvroFormat {
             }
             last = Some(id);
             // An id that was unknown may have been registered since: the registry's cache decides when to ask again.
-            if matches!(self.writers.get(&id), Some(known) if known.is_ok() || registry.knows(id))
-                || asked.contains_key(&id)
-            {
-                continue;
+            if !matches!(self.writers.get(&id), Some(known) if known.is_ok() || registry.knows(id)) {
+                wanted.insert(id);
             }
-            let writer = match registry.schema(id)? {
+        }
+        let wanted: Vec<i32> = wanted.into_iter().collect();
+        for (id, lookup) in wanted.iter().zip(registry.schemas(&wanted)?) {
+            let writer = match lookup {
                 Lookup::Found(texts) => {
                     let parsed = Schema::parse(&texts).and_then(|writer| Writer::new(&writer, &self.reader));
                     parsed
@@ -173,8 +180,7 @@ impl AvroFormat {
                 }
                 Lookup::Unusable(why) => Err(why),
             };
-            asked.insert(id, ());
-            self.writers.insert(id, writer);
+            self.writers.insert(*id, writer);
         }
         Ok(())
     }

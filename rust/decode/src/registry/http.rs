@@ -7,11 +7,13 @@ use frazil_model::{Error, ErrorKind, RegistrySettings, Result, Secret, redact_ur
 use reqwest::{Certificate, Client, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use url::Url;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(15);
 const TRIES: u32 = 5;
+const SLOTS: usize = 16;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between two tries, whatever `Retry-After` says; the job's own retries come behind these.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -23,6 +25,8 @@ pub(super) struct Http {
     username: Option<String>,
     password: Option<String>,
     token: Option<String>,
+    /// Requests that may run at the same time.
+    slots: Semaphore,
 }
 
 pub(super) enum Answer<T> {
@@ -76,7 +80,7 @@ impl Http {
         let resolve = |secret: &Option<Secret>| secret.as_ref().map(Secret::resolve).transpose();
         let (username, password, token) =
             (resolve(&settings.username)?, resolve(&settings.password)?, resolve(&settings.token)?);
-        Ok(Http { client, base, username, password, token })
+        Ok(Http { client, base, username, password, token, slots: Semaphore::new(SLOTS) })
     }
 
     /// Asks for `path`, again where that may help.
@@ -86,6 +90,8 @@ impl Http {
             .map_err(|()| Error::new(ErrorKind::Internal, "an http URL has a path"))?
             .pop_if_empty()
             .extend(path);
+        // Closed never, so there is always a slot in the end.
+        let _slot = self.slots.acquire().await.ok();
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
             match self.try_once(&url).await {

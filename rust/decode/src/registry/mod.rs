@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use frazil_model::{Error, ErrorKind, RegistrySettings, Result};
@@ -23,6 +23,9 @@ use http::{Answer, Http};
 
 /// How long an unknown id is believed to be unknown.
 const FORGET: Duration = Duration::from_secs(30);
+
+/// How many ids are kept, those of schemas not counted.
+const MOST_UNUSABLE: usize = 10_000;
 
 /// The most schemas that one may refer to, directly or not.
 const MOST_REFERENCES: usize = 256;
@@ -80,14 +83,27 @@ impl Registry {
         until.is_none_or(|until| Instant::now() < until).then(|| lookup.clone())
     }
 
-    /// The schema of an id. Blocks while it asks.
+    /// The schemas of ids, in their order. Blocks while it asks, for all at once.
     ///
     /// # Errors
     /// `Catalog`, retryable, if the registry cannot be reached or fails; `Unauthorized`.
-    pub(crate) fn schema(&self, id: i32) -> Result<Lookup> {
-        if let Some(lookup) = self.cached(id) {
-            return Ok(lookup);
+    pub(crate) fn schemas(&self, ids: &[i32]) -> Result<Vec<Lookup>> {
+        let asked: Vec<_> = ids.iter().map(|id| self.cached(*id).map_or_else(|| Err(self.ask(*id)), Ok)).collect();
+        let mut lookups = Vec::with_capacity(ids.len());
+        for (id, asked) in ids.iter().zip(asked) {
+            lookups.push(match asked {
+                Ok(lookup) => lookup,
+                Err(answer) => {
+                    let lookup = answer?.recv().map_err(|_| gone())??;
+                    self.keep(*id, &lookup);
+                    lookup
+                }
+            });
         }
+        Ok(lookups)
+    }
+
+    fn ask(&self, id: i32) -> Result<Receiver<Result<Lookup>>> {
         let (reply, answer) = sync_channel(1);
         self.request(Box::new(move |http| {
             Box::pin(async move {
@@ -95,16 +111,23 @@ impl Registry {
                 let _ = reply.send(by_id(&http, id).await);
             })
         }))?;
-        let lookup = answer.recv().map_err(|_| gone())??;
+        Ok(answer)
+    }
+
+    fn keep(&self, id: i32, lookup: &Lookup) {
         let until = matches!(lookup, Lookup::Unusable(_)).then(|| Instant::now() + FORGET);
-        self.cache.lock().insert(id, (lookup.clone(), until));
-        Ok(lookup)
+        let mut cache = self.cache.lock();
+        if until.is_some() && cache.len() >= MOST_UNUSABLE {
+            // Ids made of spoiled bytes must not fill the memory.
+            cache.retain(|_, (_, until)| until.is_none());
+        }
+        cache.insert(id, (lookup.clone(), until));
     }
 
     /// The texts of the subject's newest schema, dependencies first.
     ///
     /// # Errors
-    /// `NotFound` if there is no such subject; as [`Registry::schema`] otherwise.
+    /// `NotFound` if there is no such subject; as [`Registry::schemas`] otherwise.
     pub(crate) async fn newest(&self, subject: &str) -> Result<Arc<[String]>> {
         let (reply, answer) = oneshot::channel();
         let name = subject.to_owned();

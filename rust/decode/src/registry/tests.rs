@@ -88,6 +88,10 @@ impl Server {
     }
 }
 
+fn one(registry: &Registry, id: i32) -> frazil_model::Result<Lookup> {
+    registry.schemas(&[id]).map(|mut lookups| lookups.remove(0))
+}
+
 fn texts(lookup: Lookup) -> Vec<String> {
     match lookup {
         Lookup::Found(texts) => texts.to_vec(),
@@ -102,7 +106,7 @@ fn a_schema_is_asked_for_once() {
     let registry = server.open();
     assert!(!registry.knows(7));
     for _ in 0..3 {
-        assert_eq!(texts(registry.schema(7).unwrap()), ["\"long\""]);
+        assert_eq!(texts(one(&registry, 7).unwrap()), ["\"long\""]);
     }
     assert_eq!(server.asked("/schemas/ids/7"), 1);
 }
@@ -118,7 +122,7 @@ fn references_are_fetched_in_depth_each_once_and_stand_before_their_users() {
     );
     server.answer("/subjects/a%20b/versions/1", 200, json!({"schema": "left", "references": [reference("c")]}));
     server.answer("/subjects/c/versions/1", 200, json!({"schema": "shared", "references": []}));
-    assert_eq!(texts(server.open().schema(1).unwrap()), ["shared", "left", "top"]);
+    assert_eq!(texts(one(&server.open(), 1).unwrap()), ["shared", "left", "top"]);
     assert_eq!(server.asked("/subjects/c/versions/1"), 1);
 }
 
@@ -127,10 +131,26 @@ fn an_unknown_id_is_no_failure_and_is_not_asked_for_again_at_once() {
     let server = Server::start();
     let registry = server.open();
     for _ in 0..2 {
-        let Lookup::Unusable(why) = registry.schema(9).unwrap() else { panic!("there is no schema 9") };
+        let Lookup::Unusable(why) = one(&registry, 9).unwrap() else { panic!("there is no schema 9") };
         assert!(why.contains("no schema with id 9"), "{why}");
     }
     assert_eq!(server.asked("/schemas/ids/9"), 1);
+}
+
+#[test]
+fn many_unknown_ids_are_asked_for_together_and_do_not_push_schemas_out() {
+    let server = Server::start();
+    server.answer("/schemas/ids/1", 200, json!({"schema": "s"}));
+    let registry = server.open();
+    let ids: Vec<i32> = (1..200).collect();
+    let lookups = registry.schemas(&ids).unwrap();
+    assert_eq!(lookups.len(), ids.len());
+    assert!(
+        matches!(&lookups[0], Lookup::Found(_))
+            && matches!(&lookups[198], Lookup::Unusable(why) if why.contains("id 199"))
+    );
+    (0..2 * super::MOST_UNUSABLE as i32).for_each(|id| registry.keep(1000 + id, &Lookup::Unusable(String::new())));
+    assert!(registry.cache.lock().len() <= super::MOST_UNUSABLE && registry.knows(1));
 }
 
 #[test]
@@ -141,9 +161,9 @@ fn a_failing_registry_is_asked_again_and_then_a_retryable_error() {
     server.answer("/schemas/ids/1", 200, json!({"schema": "s"}));
     server.answer("/schemas/ids/2", 500, "{}");
     let registry = server.open();
-    assert_eq!(texts(registry.schema(1).unwrap()), ["s"]);
+    assert_eq!(texts(one(&registry, 1).unwrap()), ["s"]);
     assert_eq!(server.asked("/schemas/ids/1"), 3);
-    let error = registry.schema(2).unwrap_err();
+    let error = one(&registry, 2).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Catalog, true), "{error}");
     assert!(server.asked("/schemas/ids/2") > 1);
 }
@@ -156,7 +176,7 @@ fn what_is_no_registry_and_what_refuses_us_stops_the_job() {
     server.answer("/schemas/ids/3", 200, "<html>welcome</html>");
     let registry = server.open();
     for (id, kind) in [(1, ErrorKind::Config), (2, ErrorKind::Unauthorized), (3, ErrorKind::Catalog)] {
-        let error = registry.schema(id).unwrap_err();
+        let error = one(&registry, id).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (kind, false), "{error}");
     }
 }
@@ -165,7 +185,7 @@ fn what_is_no_registry_and_what_refuses_us_stops_the_job() {
 fn a_registry_that_is_down_is_a_retryable_error() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let registry = Registry::open(&Setting::Url(format!("http://{free}")).settings()).unwrap();
-    let error = registry.schema(1).unwrap_err();
+    let error = one(&registry, 1).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Catalog, true), "{error}");
 }
 
@@ -184,7 +204,7 @@ fn credentials_are_sent_and_never_shown() {
     ] {
         let (server, settings) = settings(extra);
         server.answer(path, 403, "{}");
-        let error = Registry::open(&settings).unwrap().schema(1).unwrap_err();
+        let error = one(&Registry::open(&settings).unwrap(), 1).unwrap_err();
         assert_eq!(server.asked.lock()[0], (path.to_owned(), header.to_owned()));
         assert!(!format!("{error:?}").contains("hidden"), "{error:?}");
     }
@@ -194,7 +214,7 @@ fn credentials_are_sent_and_never_shown() {
 fn protobuf_is_refused_by_name() {
     let server = Server::start();
     server.answer("/schemas/ids/1", 200, json!({"schema": "message A {}", "schemaType": "PROTOBUF"}));
-    let Lookup::Unusable(why) = server.open().schema(1).unwrap() else { panic!("it is no Avro") };
+    let Lookup::Unusable(why) = one(&server.open(), 1).unwrap() else { panic!("it is no Avro") };
     assert!(why.contains("PROTOBUF"), "{why}");
 }
 
@@ -215,12 +235,12 @@ async fn both_ways_of_waiting_work_within_a_runtime_and_from_many_threads() {
     let error = registry.newest("t").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     // On a worker thread of the runtime itself, which must not block, but must not hang or panic either.
-    assert_eq!(texts(registry.schema(5).unwrap()), ["\"long\""]);
+    assert_eq!(texts(one(&registry, 5).unwrap()), ["\"long\""]);
     let tasks: Vec<_> = (6..20)
         .map(|id| {
             server.answer(&format!("/schemas/ids/{id}"), 200, json!({"schema": "s"}));
             let registry = registry.clone();
-            tokio::task::spawn_blocking(move || texts(registry.schema(id).unwrap()))
+            tokio::task::spawn_blocking(move || texts(one(&registry, id).unwrap()))
         })
         .collect();
     for task in tasks {
