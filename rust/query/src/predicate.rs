@@ -44,8 +44,8 @@ impl Converter<'_> {
                 }
             }
             Expr::Not(inner) => self.expr(inner, !negated),
-            Expr::IsNull(inner) => Some(self.null(self.column(inner)?, !negated)),
-            Expr::IsNotNull(inner) => Some(self.null(self.column(inner)?, negated)),
+            Expr::IsNull(inner) => Some(null(self.column(inner)?, negated)),
+            Expr::IsNotNull(inner) => Some(null(self.column(inner)?, !negated)),
             Expr::InList(list) => self.in_list(list, negated),
             Expr::Like(Like { negated: false, expr, pattern, escape_char: None, case_insensitive: false })
                 if !negated =>
@@ -77,10 +77,6 @@ impl Converter<'_> {
             Expr::Column(column) if !column.name.contains('.') => Some(column.name.as_str()),
             _ => None,
         }
-    }
-
-    fn null(&self, column: &str, not: bool) -> Predicate {
-        if not { reference(column).is_not_null() } else { reference(column).is_null() }
     }
 
     fn compare(&self, column: &str, op: Operator, value: &ScalarValue) -> Option<Predicate> {
@@ -142,6 +138,11 @@ impl Converter<'_> {
             _ => return None,
         })
     }
+}
+
+/// `column is null`, or `is not null`.
+fn null(column: &str, not: bool) -> Predicate {
+    if not { reference(column).is_not_null() } else { reference(column).is_null() }
 }
 
 fn reference(column: &str) -> Reference {

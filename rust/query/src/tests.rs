@@ -55,7 +55,7 @@ async fn two_tables_are_joined_grouped_and_sorted() {
     let engine = engine(&shop);
     let query = "select p.name, sum(s.price) as total, count(*) as n from shop.sales s join shop.people p on s.user_id = p.id \
                  group by p.name order by total desc";
-    assert_eq!(lines(&engine, query).await, ["ada 45.0 3", "bob 15.0 2"]);
+    assert_eq!(lines(&engine, query).await, ["ada 42.0 3", "bob 30.0 2"]);
     assert_eq!(
         lines(&engine, "select count(*) from lake.shop.sales").await,
         ["6"],
@@ -86,6 +86,8 @@ async fn filters_choose_files_and_never_lose_rows() {
         ("country like 'f%'", 2, "2"),
         ("country is null", 1, "1"),
         ("country is not null and id < 3", 1, "2"),
+        ("not (country is null)", 3, "5"),
+        ("not (country is not null and id < 5)", 2, "3"),
         ("ts >= timestamp '2026-11-01 00:00:05Z'", 1, "2"),
         ("ts >= '2026-11-01T00:00:05Z'", 1, "2"),
         ("price > 15.0", 3, "2"),
@@ -183,7 +185,7 @@ async fn columns_come_in_the_order_asked_for() {
     let scan = Scan {
         table: "shop.sales".to_owned(),
         with_columns: vec![("twice".to_owned(), "price * 2".to_owned())],
-        filter: Some("twice >= 20 and id < 4".to_owned()),
+        filter: Some("twice >= 20 and id < 3".to_owned()),
         select: vec!["twice".to_owned(), "country as land".to_owned(), "id".to_owned()],
         ..Scan::default()
     };
@@ -257,7 +259,7 @@ async fn mistakes_are_answered_with_near_names() {
     assert!(kind == ErrorKind::Schema && text.starts_with("no column 's.prise', did you mean 'price'?"), "{text}");
     let (_, text) = refused(&engine, "select id from shop.sales a join shop.people b on a.id = b.id").await;
     assert!(text.contains("in more than one table"), "{text}");
-    assert_eq!(refused(&engine, "select 1 from where").await.0, ErrorKind::Config);
+    assert_eq!(refused(&engine, "select 1 + from shop.sales where").await.0, ErrorKind::Config);
     assert_eq!(refused(&engine, "select cast('x' as int) from shop.sales").await.0, ErrorKind::Schema);
     let scan = Scan { table: "shop.sales".to_owned(), filter: Some("prise > 1".to_owned()), ..Scan::default() };
     let error = engine.scan(scan).await.err().unwrap();
