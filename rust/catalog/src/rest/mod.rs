@@ -121,6 +121,10 @@ impl RestCatalog {
         let path = self.client.namespace_path(namespace, "/tables");
         let action = format!("create table '{ident}'");
         let call = Call { method: Method::POST, operation: Operation::Create, ..Call::get(&path, &action) };
+        // Some servers answer a second creation with the table that is there.
+        if self.table_exists(&ident).await? {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a table '{ident}' already")));
+        }
         let request = wire::CreateTable::from(creation);
         let created = match self.client.http.json(&call, Some(&request)).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -231,6 +235,7 @@ impl RestCatalog {
     ) -> Result<Table> {
         let ident = table.identifier();
         let path = self.client.table_path(ident);
+        self.stores.flushed().await?;
         let action = format!("commit to table '{ident}'");
         let call = Call { method: Method::POST, operation: Operation::Commit, ..Call::get(&path, &action) };
         let committed: LoadedTable =

@@ -29,6 +29,7 @@ const DELETE_OLD_METADATA: &str = "write.metadata.delete-after-commit.enabled";
 pub(crate) struct SqlCatalog {
     database: Database,
     place: Place,
+    stores: Arc<Stores>,
     file_io: FileIO,
 }
 
@@ -38,8 +39,8 @@ impl SqlCatalog {
         let place = Place::new(&settings.catalog, settings.warehouse.as_deref())?;
         let database = Database::open(place.database.as_deref(), &settings.name).await?;
         let stores = Arc::new(Stores::new(S3Settings::from_model(&settings.storage)?));
-        let file_io = FileIOBuilder::new(Arc::new(ObjectStorageFactory::new(stores, None))).build();
-        Ok(SqlCatalog { database, place, file_io })
+        let file_io = FileIOBuilder::new(Arc::new(ObjectStorageFactory::new(stores.clone(), None))).build();
+        Ok(SqlCatalog { database, place, stores, file_io })
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -91,6 +92,7 @@ impl SqlCatalog {
         let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);
         let metadata = built.map_err(|error| config_error(error, &ident))?.metadata;
         let location = metadata_file::write(&metadata, &self.file_io, None).await?;
+        self.stores.flushed().await?;
         match self.database.insert_table(&ident, &location).await {
             Ok(true) => self.table(&ident, location, metadata.into()),
             Ok(false) => {
@@ -161,6 +163,10 @@ impl SqlCatalog {
         }
         let built = builder.build().map_err(|error| from_iceberg(error).with("table", ident))?;
         let new = metadata_file::write(&built.metadata, &self.file_io, Some(&old)).await?;
+        if let Err(error) = self.stores.flushed().await {
+            self.discard(new).await;
+            return Err(error);
+        }
         match self.database.swap(ident, &old, &new).await {
             Ok(Swap::Done) => {}
             Ok(Swap::Moved(found)) => {

@@ -340,3 +340,41 @@ async fn a_late_commit_costs_what_an_early_one_did() {
     println!("commit p50: {early:?} at 150, {late:?} at 350");
     assert!(late < early * 2, "{early:?} {late:?}");
 }
+
+/// `cargo test -- --ignored --nocapture`: what the snapshots in the metadata cost a commit.
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn commit_latency_by_number_of_snapshots() {
+    use iceberg::spec::{Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary};
+    let dir = tempfile::tempdir().unwrap();
+    let (lake, mut table) = lake_with_table(dir.path(), &[(DELETE_OLD_METADATA, "true")]).await;
+    let mut times = Vec::new();
+    for n in 1..=2050i64 {
+        let summary = (0..16).map(|i| (format!("frazil.some-property-{i}"), format!("{n}"))).collect();
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(n)
+            .with_parent_snapshot_id((n > 1).then_some(n - 1))
+            .with_sequence_number(n)
+            .with_timestamp_ms(table.metadata().last_updated_ms() + 1)
+            .with_manifest_list(format!(
+                "{}/metadata/snap-{n}-0-2cd22b57-5127-4198-92ba-e4e67c79821b.avro",
+                table.metadata().location()
+            ))
+            .with_summary(Summary { operation: Operation::Append, additional_properties: summary })
+            .with_schema_id(0)
+            .build();
+        let reference = SnapshotReference::new(n, SnapshotRetention::branch(None, None, None));
+        let updates = vec![
+            TableUpdate::AddSnapshot { snapshot },
+            TableUpdate::SetSnapshotRef { ref_name: "main".into(), reference },
+        ];
+        let start = std::time::Instant::now();
+        table = lake.commit(&table, vec![], updates).await.unwrap();
+        times.push(start.elapsed());
+    }
+    for at in [50, 500, 1000, 2000] {
+        let mut some = times[at - 25..at + 25].to_vec();
+        some.sort();
+        println!("commit p50 at {at} snapshots: {:?}", some[25]);
+    }
+}

@@ -3,6 +3,7 @@
 //! Paths, clients and errors are settled here; what is written where is the business of other rooms.
 
 mod error;
+mod flush;
 mod settings;
 mod stores;
 mod vended;
@@ -110,7 +111,10 @@ impl Storage for ObjectStorage {
     async fn write(&self, path: &str, bytes: Bytes) -> Result<()> {
         let place = self.place(path)?;
         match place.store.put(&place.path, PutPayload::from(bytes)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                place.flush(path);
+                Ok(())
+            }
             Err(error) => Err(storage_error("write", path, error)),
         }
     }

@@ -5,13 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use frazil_model::{Error, ErrorKind, Result};
 use iceberg::io::{
     CLIENT_REGION, S3_ACCESS_KEY_ID, S3_ALLOW_ANONYMOUS, S3_ENDPOINT, S3_PATH_STYLE_ACCESS, S3_REGION,
     S3_SECRET_ACCESS_KEY, S3_SESSION_TOKEN,
 };
-use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider};
+use object_store::{
+    BackoffConfig, ClientOptions, CredentialProvider, ObjectStore, RetryConfig, StaticCredentialProvider,
+};
 
 /// Keys of one S3 identity. Never shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -154,12 +157,37 @@ impl S3Settings {
         builder = match (&self.keys, vended) {
             (Some(keys), _) => builder.with_credentials(Arc::new(StaticCredentialProvider::new(keys.to_aws()))),
             (None, Some(vended)) => builder.with_credentials(vended),
-            (None, None) => builder.with_skip_signature(self.anonymous),
+            (None, None) if self.anonymous => builder.with_skip_signature(true),
+            (None, None) => {
+                let environment = built(builder.clone(), bucket)?.credentials().clone();
+                builder.with_credentials(Arc::new(FromEnvironment(environment)))
+            }
         };
-        let store = builder.build().map_err(|error| {
-            Error::new(ErrorKind::Config, format!("the storage of bucket '{bucket}' cannot be set up: {error}"))
-        })?;
-        Ok(Arc::new(store))
+        Ok(Arc::new(built(builder, bucket)?))
+    }
+}
+
+fn built(builder: AmazonS3Builder, bucket: &str) -> Result<AmazonS3> {
+    builder.build().map_err(|error| {
+        Error::new(ErrorKind::Config, format!("the storage of bucket '{bucket}' cannot be set up: {error}"))
+    })
+}
+
+/// Says what is missing where the chain of the environment ends at an instance role that is not there.
+#[derive(Debug)]
+struct FromEnvironment(AwsCredentialProvider);
+
+#[async_trait]
+impl CredentialProvider for FromEnvironment {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        self.0.get_credential().await.map_err(|error| {
+            let message = "expected S3 credentials, found none: give storage.access_key_id and storage.secret_access_key, set \
+                           AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role; the last place asked was";
+            let own = Error::new(ErrorKind::Unauthorized, message).caused_by(error);
+            object_store::Error::Generic { store: "S3 credentials", source: Box::new(own) }
+        })
     }
 }
 

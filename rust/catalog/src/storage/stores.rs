@@ -11,6 +11,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use parking_lot::Mutex;
 
+use super::flush::Flushes;
 use super::settings::S3Settings;
 use super::vended::{Vended, VendedProvider};
 
@@ -28,6 +29,18 @@ pub(super) struct Place {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) path: Path,
     pub(super) medium: Medium,
+    /// For local files only.
+    flushes: Option<Arc<Flushes>>,
+}
+
+impl Place {
+    /// Says that the file is complete.
+    pub(super) fn flush(&self, location: &str) {
+        if let Some(flushes) = &self.flushes {
+            flushes.prune();
+            flushes.start(location);
+        }
+    }
 }
 
 /// A client's identity: the same key, the same client.
@@ -44,6 +57,7 @@ pub(crate) struct Stores {
     user: S3Settings,
     local: Arc<LocalFileSystem>,
     memory: Arc<InMemory>,
+    flushes: Arc<Flushes>,
     clients: Mutex<HashMap<ClientKey, Arc<dyn ObjectStore>>>,
 }
 
@@ -61,7 +75,18 @@ impl fmt::Debug for Stores {
 
 impl Stores {
     pub(crate) fn new(user: S3Settings) -> Self {
-        Stores { user, local: Arc::new(LocalFileSystem::new()), memory: Arc::default(), clients: Mutex::default() }
+        Stores {
+            user,
+            local: Arc::new(LocalFileSystem::new()),
+            memory: Arc::default(),
+            flushes: Arc::default(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Waits until every local file written so far is on disk: before a catalog names them.
+    pub(crate) async fn flushed(&self) -> Result<()> {
+        self.flushes.finish().await
     }
 
     /// The store and path of a location. `given` are properties from the table's own configuration.
@@ -71,7 +96,12 @@ impl Stores {
         };
         if let Some(path) = local_path(location) {
             let path = Path::parse(path).map_err(bad_path)?;
-            return Ok(Place { store: self.local.clone(), path, medium: Medium::Local });
+            return Ok(Place {
+                store: self.local.clone(),
+                path,
+                medium: Medium::Local,
+                flushes: Some(self.flushes.clone()),
+            });
         }
         let Some((scheme, rest)) = location.split_once("://") else {
             return Err(Error::new(
@@ -82,7 +112,7 @@ impl Stores {
         match scheme {
             "memory" => {
                 let path = Path::parse(rest).map_err(bad_path)?;
-                Ok(Place { store: self.memory.clone(), path, medium: Medium::Memory })
+                Ok(Place { store: self.memory.clone(), path, medium: Medium::Memory, flushes: None })
             }
             "s3" | "s3a" | "s3n" => {
                 let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -93,7 +123,7 @@ impl Stores {
                     ));
                 }
                 let store = self.client(bucket, location, given, vended)?;
-                Ok(Place { store, path: Path::parse(key).map_err(bad_path)?, medium: Medium::S3 })
+                Ok(Place { store, path: Path::parse(key).map_err(bad_path)?, medium: Medium::S3, flushes: None })
             }
             other => Err(Error::new(
                 ErrorKind::Unsupported,

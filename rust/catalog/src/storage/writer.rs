@@ -105,6 +105,7 @@ impl ObjectWriter {
             }
         }
         self.state = State::Closed;
+        self.place.flush(&self.location);
         Ok(())
     }
 
