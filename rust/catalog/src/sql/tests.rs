@@ -320,25 +320,17 @@ async fn settings_that_do_not_fit_are_refused() {
     assert!(error.message().contains("not a SQLite database"), "{error}");
 }
 
-/// Not a benchmark: a guard against work that grows with the table's age.
+/// What a commit writes must not grow with the table's age; times would depend on the disk.
 #[tokio::test]
-async fn a_late_commit_costs_what_an_early_one_did() {
+async fn a_late_commit_writes_what_an_early_one_did() {
     let dir = tempfile::tempdir().unwrap();
     let (lake, mut table) = lake_with_table(dir.path(), &[]).await;
-    let mut times = Vec::new();
-    for n in 0..400 {
-        let start = std::time::Instant::now();
+    let mut sizes = Vec::new();
+    for n in 100..500 {
         table = lake.commit(&table, vec![], set("n", n)).await.unwrap();
-        times.push(start.elapsed());
+        sizes.push(std::fs::metadata(local_path(table.metadata_location().unwrap()).unwrap()).unwrap().len());
     }
-    let median = |range: std::ops::Range<usize>| {
-        let mut some = times[range].to_vec();
-        some.sort();
-        some[some.len() / 2]
-    };
-    let (early, late) = (median(100..200), median(300..400));
-    println!("commit p50: {early:?} at 150, {late:?} at 350");
-    assert!(late < early * 2, "{early:?} {late:?}");
+    assert!(sizes[399].abs_diff(sizes[149]) < 100, "{} bytes at 150, {} at 400", sizes[149], sizes[399]);
 }
 
 /// `cargo test -- --ignored --nocapture`: what the snapshots in the metadata cost a commit.

@@ -183,9 +183,11 @@ impl CredentialProvider for FromEnvironment {
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         self.0.get_credential().await.map_err(|error| {
-            let message = "expected S3 credentials, found none: give storage.access_key_id and storage.secret_access_key, set \
-                           AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role; the last place asked was";
-            let own = Error::new(ErrorKind::Unauthorized, message).caused_by(error);
+            let message = format!(
+                "expected S3 credentials, found none: give storage.access_key_id and storage.secret_access_key, set \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role; the last place asked said: {error}"
+            );
+            let own = Error::new(ErrorKind::Unauthorized, message);
             object_store::Error::Generic { store: "S3 credentials", source: Box::new(own) }
         })
     }
