@@ -1,7 +1,7 @@
-//! What a commit costs as a table grows old: `cargo run --release -p frazil-commit --example commit_age [commits] [version]`.
+//! What a commit costs as a table grows old: `cargo run --release -p frazil-commit --example commit_age [commits] [version] [dir]`.
 //!
-//! One made-up data file a commit, local files and a SQLite catalog, default table properties but a grace of 0, so
-//! that deleting is part of what is measured. Prints the median and the 99th percentile around some ages.
+//! One made-up data file a commit, local files and a SQLite catalog, default table properties. A third argument keeps
+//! the lake in that directory, to be read by other engines. Prints the median and the 99th percentile around some ages.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -61,7 +61,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .schema(Schema::builder().with_fields(fields).build()?)
         .partition_spec(spec)
         .format_version(version)
-        .properties([("frazil.history.grace-ms".to_owned(), "0".to_owned())])
         .build();
     let table = lake.create_table(&NamespaceIdent::new("shop".to_owned()), creation).await?;
 
