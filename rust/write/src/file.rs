@@ -104,7 +104,8 @@ impl OpenFile {
     /// Encodes everything that waits, and sends complete pieces.
     async fn feed(&mut self, uploads: &mut Uploads, budget: &Arc<Budget>) -> Result<()> {
         let mut waiting = std::mem::take(&mut self.waiting);
-        let (bytes, rows) = (std::mem::take(&mut self.waiting_bytes), std::mem::take(&mut self.waiting_rows));
+        let rows = std::mem::take(&mut self.waiting_rows);
+        self.waiting_bytes = 0;
         let mut encoder = match self.encoder.take() {
             Some(encoder) => encoder,
             None => Encoder::new(&self.shape)?,
@@ -118,15 +119,9 @@ impl OpenFile {
             if waiting.len() > 1 && rows / waiting.len() < JOIN_ROWS {
                 waiting = vec![concat_batches(&self.shape.layout.arrow, &waiting).map_err(arrow_error)?];
             }
-            // Small steps, so that a file ends near its target size.
-            let target = usize::try_from(self.shape.target_size / 4).unwrap_or(usize::MAX).max(1);
-            let step = (rows / (bytes / target + 1)).max(1);
             for batch in waiting {
-                for start in (0..batch.num_rows()).step_by(step) {
-                    let piece = batch.slice(start, step.min(batch.num_rows() - start));
-                    encoder.write(&piece, &mut self.nans)?;
-                    encoder.drain(&self.path, uploads, budget).await?;
-                }
+                encoder.write(&batch, &mut self.nans)?;
+                encoder.drain(&self.path, uploads, budget).await?;
             }
         }
         self.encoder = Some(encoder);

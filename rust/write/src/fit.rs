@@ -133,30 +133,30 @@ impl Fitter {
                 format!("expected a batch with {}, found {}", self.input, batch.schema()),
             ));
         }
-        let mut bad = match self.convert(batch)? {
-            Ok(batch) => return Ok(Fitted { batch, rows: None, rejected: Vec::new() }),
-            Err(bad) => bad,
-        };
-        // One reason for each row: that of its first column.
-        bad.sort_by_key(|bad| bad.row);
-        bad.dedup_by_key(|bad| bad.row);
-        let mut keep = vec![true; batch.num_rows()];
-        for bad in &bad {
-            keep[bad.row] = false;
+        let mut input = batch.clone();
+        let mut rows: Option<Vec<u32>> = None;
+        let mut rejected = Vec::new();
+        // What is wrong inside a column shows only when what is wrong with its values is gone: once more for each level.
+        loop {
+            let mut bad = match self.convert(&input)? {
+                Ok(batch) => {
+                    rejected.sort_by_key(|rejected: &Rejected| rejected.row);
+                    return Ok(Fitted { batch, rows, rejected });
+                }
+                Err(bad) => bad,
+            };
+            // One reason for each row: that of its first column.
+            bad.sort_by_key(|bad| bad.row);
+            bad.dedup_by_key(|bad| bad.row);
+            let mut keep = vec![true; input.num_rows()];
+            let known = rows.take().unwrap_or_else(|| (0_u32..).take(input.num_rows()).collect());
+            for Bad { row, reason } in bad {
+                keep[row] = false;
+                rejected.push(Rejected { row: known[row] as usize, stage: Stage::Fit, reason, schema_id: None });
+            }
+            rows = Some(known.into_iter().zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| row).collect());
+            input = filter_record_batch(&input, &BooleanArray::from(keep)).map_err(arrow_error)?;
         }
-        let rows = (0_u32..).zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| row).collect();
-        let good = filter_record_batch(batch, &BooleanArray::from(keep)).map_err(arrow_error)?;
-        let batch = self.convert(&good)?.map_err(|left| {
-            let reason = left.into_iter().next().map(|bad| bad.reason).unwrap_or_default();
-            Error::new(ErrorKind::Internal, format!("rows that fitted did not fit the second time: {reason}"))
-        })?;
-        let rejected = bad.into_iter().map(|bad| Rejected {
-            row: bad.row,
-            stage: Stage::Fit,
-            reason: bad.reason,
-            schema_id: None,
-        });
-        Ok(Fitted { batch, rows: Some(rows), rejected: rejected.collect() })
     }
 
     fn convert(&self, batch: &RecordBatch) -> Result<std::result::Result<RecordBatch, Vec<Bad>>> {

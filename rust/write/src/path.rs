@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use iceberg::spec::{Literal, PrimitiveLiteral, Transform, Type};
+use iceberg::spec::{Literal, PrimitiveLiteral, PrimitiveType, Transform, Type};
 use uuid::Uuid;
 
 /// `ts_day=2026-11-01`, both sides escaped.
@@ -11,6 +11,16 @@ pub(crate) fn partition_field(name: &str, transform: Transform, result: &Type, v
         Some(Literal::Primitive(PrimitiveLiteral::Int(number))) => Some(*number),
         _ => None,
     };
+    let long = match value {
+        Some(Literal::Primitive(PrimitiveLiteral::Long(number))) => Some(*number),
+        _ => None,
+    };
+    let decimal = match value {
+        Some(Literal::Primitive(PrimitiveLiteral::Int128(number))) => Some(*number),
+        _ => None,
+    };
+    let primitive = result.as_primitive_type();
+    // Iceberg's own text of a time panics before 1970, so times and decimals are written here.
     let text = match (transform, number) {
         (Transform::Year, Some(years)) => format!("{:04}", 1970 + i64::from(years)),
         (Transform::Month, Some(months)) => {
@@ -18,9 +28,54 @@ pub(crate) fn partition_field(name: &str, transform: Transform, result: &Type, v
         }
         (Transform::Hour, Some(hours)) => format!("{}-{:02}", date(hours.div_euclid(24)), hours.rem_euclid(24)),
         (Transform::Day, Some(days)) => date(days),
-        _ => transform.to_human_string(result, value),
+        _ => match (primitive, number, long, decimal) {
+            (Some(PrimitiveType::Date), Some(days), ..) => date(days),
+            (Some(PrimitiveType::Time), _, Some(micros), _) => time(micros, MICROS),
+            (Some(PrimitiveType::Timestamp), _, Some(micros), _) => timestamp(micros, MICROS),
+            (Some(PrimitiveType::Timestamptz), _, Some(micros), _) => timestamp(micros, MICROS) + "Z",
+            (Some(PrimitiveType::TimestampNs), _, Some(nanos), _) => timestamp(nanos, NANOS),
+            (Some(PrimitiveType::TimestamptzNs), _, Some(nanos), _) => timestamp(nanos, NANOS) + "Z",
+            (Some(PrimitiveType::Decimal { scale, .. }), _, _, Some(unscaled)) => {
+                decimal_text(unscaled, *scale as usize)
+            }
+            _ => transform.to_human_string(result, value),
+        },
     };
     format!("{}={}", escape(name), escape(&text))
+}
+
+/// Units in a second, and digits behind the point.
+type Unit = (i64, usize);
+const MICROS: Unit = (1_000_000, 6);
+const NANOS: Unit = (1_000_000_000, 9);
+
+/// `10:12:55.038`, without what is zero at the end, as Java's `LocalTime` has it.
+fn time(since_midnight: i64, (second, digits): Unit) -> String {
+    let (seconds, fraction) = (since_midnight.div_euclid(second), since_midnight.rem_euclid(second));
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let fraction = format!("{fraction:0digits$}");
+    // Java cuts whole groups of three digits, and leaves out seconds that are zero.
+    let groups =
+        (1..=digits / 3).find(|groups| fraction[groups * 3..].bytes().all(|digit| digit == b'0')).unwrap_or(digits / 3);
+    match (seconds, fraction.bytes().all(|digit| digit == b'0')) {
+        (0, true) => format!("{hours:02}:{minutes:02}"),
+        (_, true) => format!("{hours:02}:{minutes:02}:{seconds:02}"),
+        (_, false) => format!("{hours:02}:{minutes:02}:{seconds:02}.{}", &fraction[..groups * 3]),
+    }
+}
+
+fn timestamp(since_1970: i64, unit: Unit) -> String {
+    let day = 86_400 * unit.0;
+    // A 64-bit count of microseconds is at most 107 million days.
+    let days = i32::try_from(since_1970.div_euclid(day)).unwrap_or(i32::MAX);
+    format!("{}T{}", date(days), time(since_1970.rem_euclid(day), unit))
+}
+
+fn decimal_text(unscaled: i128, scale: usize) -> String {
+    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let sign = if unscaled < 0 { "-" } else { "" };
+    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
 /// A day as `2026-11-01` (Howard Hinnant's `civil_from_days`).
@@ -69,8 +124,6 @@ impl FileNames {
 
 #[cfg(test)]
 mod tests {
-    use iceberg::spec::PrimitiveType;
-
     use super::*;
 
     #[test]
@@ -86,6 +139,20 @@ mod tests {
         assert_eq!(text(Transform::Hour, PrimitiveType::Int, Literal::int(20_758 * 24 + 7)), "f=2026-11-01-07");
         assert_eq!(text(Transform::Identity, PrimitiveType::String, Literal::string("a/b c=ä")), "f=a%2Fb+c%3D%C3%A4");
         assert_eq!(text(Transform::Bucket(16), PrimitiveType::Int, Literal::int(3)), "f=3");
+        let identity = |primitive, value| text(Transform::Identity, primitive, value);
+        assert_eq!(
+            identity(PrimitiveType::Timestamp, Literal::timestamp(-86_400_000_001)),
+            "f=1969-12-30T23%3A59%3A59.999999"
+        );
+        assert_eq!(
+            identity(PrimitiveType::Timestamptz, Literal::timestamptz(1_500_000)),
+            "f=1970-01-01T00%3A00%3A01.500Z"
+        );
+        assert_eq!(identity(PrimitiveType::Timestamptz, Literal::timestamptz(0)), "f=1970-01-01T00%3A00Z");
+        assert_eq!(identity(PrimitiveType::Time, Literal::time(86_399_000_000)), "f=23%3A59%3A59");
+        assert_eq!(identity(PrimitiveType::Decimal { precision: 9, scale: 2 }, Literal::decimal(-5)), "f=-0.05");
+        identity(PrimitiveType::Timestamp, Literal::timestamp(i64::MIN));
+        identity(PrimitiveType::Timestamp, Literal::timestamp(i64::MAX));
         assert_eq!(partition_field("a.b", Transform::Identity, &Type::Primitive(PrimitiveType::Int), None), "a.b=null");
     }
 

@@ -242,7 +242,21 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Gives rows to a partition's file, in pieces small enough for the file to end near its target size.
     async fn add(&mut self, partition: usize, batch: RecordBatch) -> Result<()> {
+        let memory = batch_memory(&batch) as u64;
+        let pieces = usize::try_from(memory.saturating_mul(4) / self.shape.target_size).unwrap_or(usize::MAX);
+        if pieces < 2 {
+            return self.add_piece(partition, batch).await;
+        }
+        let step = batch.num_rows().div_ceil(pieces).max(1);
+        for start in (0..batch.num_rows()).step_by(step) {
+            self.add_piece(partition, batch.slice(start, step.min(batch.num_rows() - start))).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_piece(&mut self, partition: usize, batch: RecordBatch) -> Result<()> {
         if self.files.len() < self.partitions.len() {
             self.files.resize_with(self.partitions.len(), || None);
         }

@@ -16,8 +16,8 @@ fn schema() -> Schema {
     ])
 }
 
-#[test]
-fn a_new_table_has_fresh_ids_partitions_order_and_properties() {
+#[tokio::test]
+async fn a_new_table_has_fresh_ids_partitions_order_and_properties() {
     let asked = sink(&["day(ts)", "bucket(16, id)", "address.city"], &["price desc"], &[("a", "b")]);
     let creation = table_creation(&asked, &schema()).unwrap();
     let id = |name| creation.schema.field_id_by_name(name);

@@ -180,7 +180,7 @@ async fn rows_go_to_the_files_of_their_partitions() {
 
 #[tokio::test]
 async fn files_are_rolled_at_their_target_size() {
-    let table = table(&sink(&[], &[], &[]), &rows(0..1, 1).schema());
+    let table = table(&sink(&[], &[], &[("write.parquet.compression-codec", "uncompressed")]), &rows(0..1, 1).schema());
     let mut writer =
         TableWriter::new(&table, WriteOptions { target_file_size: Some(50_000), ..options(1 << 30) }).unwrap();
     let fitter = Fitter::new(&rows(0..1, 1).schema(), &table).unwrap();
@@ -188,9 +188,9 @@ async fn files_are_rolled_at_their_target_size() {
         writer.write(fitter.fit(&rows(start..start + 2000, 1)).unwrap().batch).await.unwrap();
     }
     let written = writer.finish().await.unwrap();
-    assert!(written.files.len() > 3, "{}", written.files.len());
+    assert!(written.files.len() > 40, "{}", written.files.len());
     for file in &written.files[..written.files.len() - 1] {
-        assert!((40_000..120_000).contains(&file.file_size_in_bytes()), "{}", file.file_size_in_bytes());
+        assert!((35_000..100_000).contains(&file.file_size_in_bytes()), "{}", file.file_size_in_bytes());
     }
     assert_eq!(ids(&table, &written.files).await, (0..40_000).collect::<Vec<_>>());
 }
@@ -339,7 +339,7 @@ async fn a_column_of_distinct_values_loses_its_dictionary_in_the_next_file() {
         writer.write(fitter.fit(&rows(0..20_000, 7)).unwrap().batch).await.unwrap();
         let written = writer.finish().await.unwrap();
         let footer = footer(&table, &written.files[0]).await;
-        dictionaries.push([0, 1].map(|column| footer.row_group(0).column(column).dictionary_page_offset().is_some()));
+        dictionaries.push([2, 1].map(|column| footer.row_group(0).column(column).dictionary_page_offset().is_some()));
     }
     assert_eq!(dictionaries, [[true, true], [false, true]]);
 }
