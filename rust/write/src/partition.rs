@@ -17,7 +17,7 @@ use frazil_catalog::from_iceberg;
 use frazil_model::{Error, ErrorKind, Result};
 use iceberg::arrow::{arrow_primitive_to_literal, type_to_arrow_type};
 use iceberg::spec::{Literal, PartitionSpec, Schema, Struct, Transform, Type};
-use iceberg::transform::{BoxedTransformFunction, create_transform_function};
+use iceberg::transform::{BoxedTransformFunction, TransformFunction, create_transform_function};
 
 use crate::arrow_error;
 use crate::column::extract;
@@ -209,12 +209,7 @@ impl Partitioner {
 
 impl Field {
     fn transformed(&self, column: ArrayRef) -> Result<ArrayRef> {
-        // The table's binary columns are LargeBinary in Arrow, which the truncate transform does not know.
-        let column = match (column.data_type(), self.transform) {
-            (DataType::LargeBinary, Transform::Truncate(_)) => cast(&column, &DataType::Binary).map_err(arrow_error)?,
-            _ => column,
-        };
-        let found = self.function.transform(column).map_err(from_iceberg)?;
+        let found = apply(self.transform, self.function.as_ref(), column)?;
         let expected = key_type(&self.result)?;
         if *found.data_type() == expected { Ok(found) } else { cast(&found, &expected).map_err(arrow_error) }
     }
@@ -245,6 +240,19 @@ impl Field {
         let ends = self.transformed(ends)?;
         Ok(ends.slice(0, 1).as_ref() == ends.slice(1, 1).as_ref())
     }
+}
+
+/// Iceberg's transform of a column, also where the crate's function does not take the column's Arrow type.
+pub(crate) fn apply(transform: Transform, function: &dyn TransformFunction, column: ArrayRef) -> Result<ArrayRef> {
+    let column = match (column.data_type(), transform) {
+        (DataType::LargeBinary, Transform::Truncate(_)) => cast(&column, &DataType::Binary).map_err(arrow_error)?,
+        (DataType::Timestamp(TimeUnit::Nanosecond, _), Transform::Hour) => {
+            let micros = column.as_primitive::<TimestampNanosecondType>();
+            Arc::new(micros.unary::<_, TimestampMicrosecondType>(|nanos| nanos.div_euclid(1000)))
+        }
+        _ => column,
+    };
+    function.transform(column).map_err(from_iceberg)
 }
 
 /// An array of the least and the greatest value.

@@ -11,6 +11,7 @@ use crate::arrow_error;
 use crate::column::extract;
 use crate::create::unsupported;
 use crate::layout::Layout;
+use crate::partition::apply;
 
 /// Rows sorted at a time are copied in pieces of so many.
 const PIECE_ROWS: usize = 16 << 10;
@@ -25,7 +26,7 @@ pub(crate) struct Sorter {
 #[derive(Debug)]
 struct Key {
     source: Vec<usize>,
-    function: Option<BoxedTransformFunction>,
+    transform: Option<(Transform, BoxedTransformFunction)>,
     options: SortOptions,
 }
 
@@ -40,16 +41,16 @@ impl Sorter {
         for field in &order.fields {
             let source = positions.get(&field.source_id).cloned();
             let source = source.ok_or_else(|| unsupported("the table is sorted by a value inside a list or map"))?;
-            let function = match field.transform {
+            let transform = match field.transform {
                 Transform::Identity => None,
                 Transform::Void => continue,
-                transform => Some(create_transform_function(&transform).map_err(from_iceberg)?),
+                other => Some((other, create_transform_function(&other).map_err(from_iceberg)?)),
             };
             let options = SortOptions {
                 descending: field.direction == SortDirection::Descending,
                 nulls_first: field.null_order == NullOrder::First,
             };
-            keys.push(Key { source, function, options });
+            keys.push(Key { source, transform, options });
         }
         let order_id =
             i32::try_from(order.order_id).map_err(|_| unsupported(format!("sort order id {}", order.order_id)))?;
@@ -92,9 +93,9 @@ impl Key {
     fn column(&self, batches: &[RecordBatch]) -> Result<SortColumn> {
         let parts = batches.iter().map(|batch| {
             let column = extract(batch, &self.source);
-            match &self.function {
+            match &self.transform {
                 None => Ok(column),
-                Some(function) => function.transform(column).map_err(from_iceberg),
+                Some((transform, function)) => apply(*transform, function.as_ref(), column),
             }
         });
         let parts: Vec<ArrayRef> = parts.collect::<Result<_>>()?;

@@ -80,15 +80,17 @@ fn allowed(transform: &str, column: &str) -> bool {
 fn expected(transform: &Transform, source: &ArrayRef, row: usize, source_type: &Type) -> Option<Literal> {
     let literal = arrow_primitive_to_literal(&source.slice(row, 1), source_type).unwrap().remove(0)?;
     let primitive = source_type.as_primitive_type().unwrap().clone();
-    let value = literal.as_primitive_literal().unwrap();
     // Through the single-value bytes: a literal has no public way into a datum.
-    let json = Literal::Primitive(value).try_into_json(source_type).unwrap();
-    let datum = match Literal::try_from_json(json, source_type).unwrap().unwrap().as_primitive_literal().unwrap() {
+    let datum = match literal.as_primitive_literal().unwrap() {
         iceberg::spec::PrimitiveLiteral::Int(v) => Datum::try_from_bytes(&v.to_le_bytes(), primitive),
         iceberg::spec::PrimitiveLiteral::Long(v) => Datum::try_from_bytes(&v.to_le_bytes(), primitive),
         iceberg::spec::PrimitiveLiteral::Int128(v) => Datum::try_from_bytes(&v.to_be_bytes(), primitive),
         iceberg::spec::PrimitiveLiteral::UInt128(v) => Datum::try_from_bytes(&v.to_be_bytes(), primitive),
         iceberg::spec::PrimitiveLiteral::String(v) => Datum::try_from_bytes(v.as_bytes(), primitive),
+        // The crate does not truncate single binary values.
+        iceberg::spec::PrimitiveLiteral::Binary(v) if matches!(transform, Transform::Truncate(_)) => {
+            return Some(Literal::binary(v.into_iter().take(3)));
+        }
         iceberg::spec::PrimitiveLiteral::Binary(v) => Datum::try_from_bytes(&v, primitive),
         other => panic!("{other:?}"),
     };
