@@ -24,5 +24,6 @@ def broker() -> Iterator[frazil.EmbeddedBroker]:
     for number in range(3):
         producer.send("t", b'{"id": %d}' % number)
     producer.flush()
+    del producer  # Before the broker, so that it does not complain of a lost connection.
     yield broker
     broker.close()

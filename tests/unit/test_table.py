@@ -25,6 +25,7 @@ def written(lake: frazil.Lake, broker: frazil.EmbeddedBroker) -> frazil.Lake:
     producer.send("t", b'{"id": 3, "Name": "<b>"}')
     producer.send("t", b"not json")
     producer.flush()
+    del producer
     done = lake.read(source).write(TABLE, progress=False, **write)
     assert (done.records, done.rows, done.dead_letters, done.commits) == (2, 1, 1, 1)
     return lake

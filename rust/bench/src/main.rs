@@ -1,6 +1,7 @@
 //! The parts of the benchmarks that must be fast or bare: filling a topic, and the floor that Frazil is measured against.
 //!
 //!     frazil-bench produce BOOTSTRAP TOPIC RECORDS SCHEMA_ID [DAYS] [RECORDS_PER_SECOND]
+//!     frazil-bench schema
 //!     frazil-bench floor BOOTSTRAP TOPIC RECORDS STAGE        (STAGE: consume | decode | write)
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
                 _ => Err("RECORDS, SCHEMA_ID, DAYS and RECORDS_PER_SECOND are whole numbers".to_owned()),
             }
         }
+        ["schema"] => Ok(serde_json::json!({ "schema": frazil_testkit::events::AVRO_SCHEMA })),
         ["floor", bootstrap, topic, records, stage] => match (records.parse(), floor::Stage::parse(stage)) {
             (Ok(records), Some(stage)) => floor::run(bootstrap, topic, records, stage),
             _ => Err("RECORDS is a whole number, STAGE is consume, decode or write".to_owned()),

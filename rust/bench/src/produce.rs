@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use frazil_pipeline::{AvroRows, send_avro};
-use frazil_source::Producer;
+use frazil_pipeline::{AvroRows, open_producer, send_avro};
 use frazil_testkit::events::{self, Shape};
 use serde_json::{Value, json};
 
@@ -19,7 +18,7 @@ pub(crate) fn run(
     rate: i64,
 ) -> Result<Value, String> {
     let text = |error: frazil_model::Error| error.to_string();
-    let producer = Producer::open(bootstrap, &HashMap::new()).map_err(text)?;
+    let producer = open_producer(bootstrap, &HashMap::new()).map_err(text)?;
     let how = AvroRows {
         topic: topic.to_owned(),
         schema: events::AVRO_SCHEMA.to_owned(),

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use frazil_model::Header;
-use frazil_pipeline::{AvroRows, send_avro};
+use frazil_pipeline::{AvroRows, open_producer, send_avro};
+use frazil_source::Message;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -50,7 +51,7 @@ impl Producer {
     #[new]
     #[pyo3(signature = (bootstrap, properties=None))]
     fn new(py: Python<'_>, bootstrap: String, properties: Option<HashMap<String, String>>) -> PyResult<Self> {
-        run(py, move || frazil_source::Producer::open(&bootstrap, &properties.unwrap_or_default())).map(Producer)
+        run(py, move || open_producer(&bootstrap, &properties.unwrap_or_default())).map(Producer)
     }
 
     #[pyo3(signature = (topic, value, *, key=None, partition=None, headers=Vec::new(), timestamp_ms=None))]
@@ -62,11 +63,11 @@ impl Producer {
         value: Option<&[u8]>,
         key: Option<&[u8]>,
         partition: Option<i32>,
-        headers: Vec<(String, Option<Vec<u8>>)>,
+        headers: Vec<Header>,
         timestamp_ms: Option<i64>,
     ) -> PyResult<()> {
-        let headers: Vec<Header> = headers;
-        run(py, || self.0.send(topic, partition, key, value, &headers, timestamp_ms))
+        let message = Message { topic, partition, key, value, headers: &headers, timestamp: timestamp_ms };
+        run(py, || self.0.send(message))
     }
 
     #[pyo3(signature = (topic, rows, *, schema, schema_id, key_column=None, spoil_every=0))]
@@ -106,7 +107,12 @@ pub(crate) fn read_topic<'py>(
 ) -> PyResult<Bound<'py, PyList>> {
     let records = py
         .detach(|| {
-            frazil_source::read_topic(&bootstrap, &topic, &properties.unwrap_or_default(), limit.unwrap_or(usize::MAX))
+            frazil_pipeline::read_topic(
+                &bootstrap,
+                &topic,
+                &properties.unwrap_or_default(),
+                limit.unwrap_or(usize::MAX),
+            )
         })
         .map_err(|error| raise(py, &error))?;
     let list = PyList::empty(py);

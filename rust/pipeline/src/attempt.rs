@@ -41,7 +41,7 @@ pub(crate) fn run(job: &Job, opened: Opened, shared: &Arc<Shared>) -> Result<()>
     let Source::Kafka(kafka) = &job.source;
     let lanes = lane_count();
     let budget = Budget::new(file_budget(job.memory.0, lanes));
-    let bad = BadRecords::open(&job.errors, kafka, name.as_str())?;
+    let bad = BadRecords::open(&job.errors, kafka, &name)?;
     let failure = Arc::new(Failure::default());
     let (cut_sender, cuts) = channel();
     let (outcome_sender, outcomes) = channel();
@@ -76,6 +76,7 @@ pub(crate) fn run(job: &Job, opened: Opened, shared: &Arc<Shared>) -> Result<()>
 
     let drain = job.drain_timeout.0;
     let known = ledger.map(|ledger| ledger.next).unwrap_or_default();
+    shared.update(|status| status.offsets = known.clone());
     let read = begin(&mut source, job, &known, &skips, || {
         Arc::new(TablePartitions::new(lake, ident, name, skips.clone(), drain, round.clone()))
     })
@@ -124,10 +125,7 @@ fn begin(
         source.subscribe(partitions.clone())?;
         return Ok((Some(partitions), Until::Stopped));
     }
-    let mut from = source.start_positions(known)?;
-    for (topic, partition, offset) in known.iter() {
-        from.set(topic, partition, offset);
-    }
+    let mut from = known.clone();
     for (topic, partition, skip) in skips.iter() {
         from.set(topic, partition, skip.end);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use frazil_model::{Error, ErrorKind, Errors, Kafka, MaxBad, Records, Rejected, Result};
+use frazil_model::{Error, ErrorKind, Errors, JobName, Kafka, MaxBad, Records, Rejected, Result};
 use frazil_source::{DeadLetters, Letter};
 
 /// A share says little about the first few records.
@@ -13,19 +13,19 @@ const SHARE_NEEDS_RECORDS: u64 = 1000;
 /// What happens to bad records; shared by all lanes.
 pub(crate) struct BadRecords {
     letters: Option<DeadLetters>,
-    job: String,
+    job: JobName,
     limit: Option<MaxBad>,
     bad: AtomicU64,
     records: AtomicU64,
 }
 
 impl BadRecords {
-    pub(crate) fn open(errors: &Errors, source: &Kafka, job: &str) -> Result<Arc<Self>> {
+    pub(crate) fn open(errors: &Errors, source: &Kafka, job: &JobName) -> Result<Arc<Self>> {
         let letters = errors.dead_letters.as_ref().map(|letters| DeadLetters::open(letters, source)).transpose()?;
         let limit = errors.max_bad.or(if letters.is_some() { None } else { Some(MaxBad::Count(0)) });
         Ok(Arc::new(BadRecords {
             letters,
-            job: job.to_owned(),
+            job: job.clone(),
             limit,
             bad: AtomicU64::new(0),
             records: AtomicU64::new(0),
@@ -41,7 +41,7 @@ impl BadRecords {
         let Some(last) = rejected.last() else { return Ok(()) };
         if let Some(letters) = &self.letters {
             for record in rejected {
-                letters.send(Letter { records, rejected: record, job: &self.job })?;
+                letters.send(Letter::new(records, record, &self.job))?;
             }
         }
         let bad = self.bad.fetch_add(rejected.len() as u64, Relaxed) + rejected.len() as u64;

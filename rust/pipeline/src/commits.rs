@@ -92,8 +92,8 @@ impl Commits {
                 Ok(())
             }
             Err(error) => {
-                // Whether an unknown commit is in the table is not known: its files must stay.
-                if error.kind() != ErrorKind::OutcomeUnknown {
+                // Files of a commit that may be in the table must stay.
+                if !self.committer.is_in_doubt(append.commit_id) {
                     runtime().block_on(delete_files(self.committer.table(), &append.files));
                 }
                 if error.kind() == ErrorKind::Fenced {

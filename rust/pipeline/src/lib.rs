@@ -23,7 +23,7 @@ mod runtime;
 mod status;
 
 pub use job::JobHandle;
-pub use produce::{AvroRows, send_avro};
-pub use read::{BatchStream, read_source};
+pub use produce::{AvroRows, open_producer, send_avro};
+pub use read::{BatchStream, read_source, read_topic};
 pub use runtime::runtime;
 pub use status::{LastCommit, StageCpu, State, Status};

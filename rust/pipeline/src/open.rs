@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use frazil_catalog::{Lake, from_iceberg, table_ident};
-use frazil_commit::{Committer, resume};
+use frazil_commit::Committer;
 use frazil_decode::Decoder;
 use frazil_model::{
     Decode, Error, ErrorKind, Job, JobName, Kafka, Ledger, OnLostOffsets, Positions, Ranges, Records, Result, Sink,
@@ -57,9 +57,8 @@ pub(crate) async fn open(job: &Job) -> Result<Opened> {
         None => create(&lake, &ident, &job.sink, &transformer.schema()).await?,
     };
     let fitter = Arc::new(Fitter::new(&transformer.schema(), &table)?);
-    let ledger = resume(&lake, &table, &name, job.errors.on_rollback).await?;
     let mut committer = Committer::new(lake.clone(), table, name.clone());
-    committer.reload().await?;
+    let ledger = committer.resume(job.errors.on_rollback).await?;
     let skips = lost_offsets(&source, ledger.as_ref(), job.errors.on_lost_offsets)?;
     Ok(Opened { lake, ident, name, source, decoder, transformer, fitter, committer, ledger, skips })
 }
@@ -140,7 +139,11 @@ async fn create(lake: &Lake, ident: &TableIdent, sink: &Sink, schema: &SchemaRef
 fn lost_offsets(source: &KafkaSource, ledger: Option<&Ledger>, policy: OnLostOffsets) -> Result<Ranges> {
     let Some(ledger) = ledger else { return Ok(Ranges::default()) };
     let lost = source.check_retained(&ledger.next)?;
-    match (lost.iter().find(|(_, _, range)| range.start < range.end), policy) {
+    let first = lost
+        .iter()
+        .find(|(_, _, range)| range.start < range.end)
+        .map(|(topic, partition, range)| (topic.to_owned(), partition, range));
+    match (first, policy) {
         (None, _) => Ok(Ranges::default()),
         (Some(_), OnLostOffsets::Skip) => {
             for (topic, partition, range) in lost.iter() {

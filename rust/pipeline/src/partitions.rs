@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_catalog::Lake;
-use frazil_commit::ledger_of;
-use frazil_model::{JobName, Positions, Ranges, Result};
+use frazil_commit::resume;
+use frazil_model::{JobName, OnRollback, Positions, Ranges, Result};
 use frazil_source::Assignment;
 use iceberg::TableIdent;
 use parking_lot::Mutex;
@@ -53,16 +53,15 @@ impl TablePartitions {
 }
 
 impl Assignment for TablePartitions {
-    fn assigned(&self, partitions: &[Partition]) -> Result<Positions> {
-        let table = runtime().block_on(self.lake.load_table(&self.ident))?;
-        let Some(ledger) = ledger_of(&table, &self.name)? else { return Ok(Positions::default()) };
-        let mut positions = Positions::default();
-        for (topic, partition) in partitions {
-            let skip = self.skips.0.get(topic).and_then(|skips| skips.get(partition));
-            match (ledger.next.get(topic, *partition), skip) {
-                (Some(next), Some(skip)) if next == skip.start => positions.set(topic, *partition, skip.end),
-                (Some(next), _) => positions.set(topic, *partition, next),
-                (None, _) => {}
+    fn assigned(&self, _: &[Partition]) -> Result<Positions> {
+        let ledger = runtime().block_on(async {
+            let table = self.lake.load_table(&self.ident).await?;
+            resume(&table, &self.name, OnRollback::Stop).await
+        })?;
+        let mut positions = ledger.map(|ledger| ledger.next).unwrap_or_default();
+        for (topic, partition, skip) in self.skips.iter() {
+            if positions.get(topic, partition) == Some(skip.start) {
+                positions.set(topic, partition, skip.end);
             }
         }
         Ok(positions)

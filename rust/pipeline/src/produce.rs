@@ -1,13 +1,38 @@
 //! Arrow rows as Avro records in a topic, in Confluent's wire format: for demos, tests and benchmarks.
 
+use std::collections::HashMap;
+
 use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use arrow_avro::schema::{FingerprintStrategy, SCHEMA_METADATA_KEY};
 use arrow_avro::writer::WriterBuilder;
 use arrow_avro::writer::format::AvroSoeFormat;
-use frazil_model::{Error, ErrorKind, Result};
-use frazil_source::Producer;
+use frazil_model::{Error, ErrorKind, Kafka, KafkaSecurity, Result, Secret, Start};
+use frazil_source::{Compression, Message, Producer};
+
+/// Bytes that a producer may hold before it makes its caller wait.
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// The brokers and further librdkafka settings, as a source without topics.
+pub(crate) fn brokers(bootstrap: &str, properties: &HashMap<String, String>, topics: Vec<String>) -> Kafka {
+    Kafka {
+        topics,
+        bootstrap: bootstrap.to_owned(),
+        start: Start::Earliest,
+        group: None,
+        security: KafkaSecurity::default(),
+        properties: properties.iter().map(|(name, value)| (name.clone(), Secret::new(value))).collect(),
+    }
+}
+
+/// A producer for these brokers, with further librdkafka settings.
+///
+/// # Errors
+/// `Config` if a setting is wrong.
+pub fn open_producer(bootstrap: &str, properties: &HashMap<String, String>) -> Result<Producer> {
+    Producer::open(&brokers(bootstrap, properties, Vec::new()), None, "frazil-producer", Compression::Lz4, QUEUE_BYTES)
+}
 
 /// How rows become records.
 #[derive(Debug, Clone)]
@@ -50,10 +75,11 @@ pub fn send_avro(
         for (row, value) in encoder.flush().iter().enumerate() {
             sent += 1;
             let key = keys.as_ref().filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row).as_bytes());
+            let message = Message { topic: &how.topic, key, ..Message::default() };
             if how.spoil_every > 0 && sent % how.spoil_every == 0 {
-                producer.send(&how.topic, None, key, Some(&spoiled(&value, sent / how.spoil_every)), &[], None)?;
+                producer.send(Message { value: Some(&spoiled(&value, sent / how.spoil_every)), ..message })?;
             } else {
-                producer.send(&how.topic, None, key, Some(&value), &[], None)?;
+                producer.send(Message { value: Some(&value), ..message })?;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Reading a source without a table: what is there up to now, as Arrow batches.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use frazil_transform::Transformer;
 
 use crate::bad::BadRecords;
 use crate::open::{open_decoder, open_source};
+use crate::produce::brokers;
 use crate::reader::{CHUNK_BYTES, CHUNK_RECORDS};
 use crate::runtime::runtime;
 
@@ -50,7 +52,7 @@ pub fn read_source(kafka: &Kafka, decode: &Decode, transform: &Transform, errors
     let from = source.start_positions(&Positions::default())?;
     let decoder = runtime().block_on(open_decoder(decode, kafka, &name, None))?;
     let transformer = Transformer::compile(transform, &decoder.schema())?;
-    let bad = BadRecords::open(errors, kafka, name.as_str())?;
+    let bad = BadRecords::open(errors, kafka, &name)?;
     source.assign_all(&from)?;
     let ends = source.high_watermarks()?;
     let schema = transformer.schema();
@@ -60,6 +62,30 @@ pub fn read_source(kafka: &Kafka, decode: &Decode, transform: &Transform, errors
         |error| Error::new(ErrorKind::Memory, "the operating system refused another thread").caused_by(error),
     )?;
     Ok(BatchStream { schema, batches })
+}
+
+/// Records of a topic from its beginning up to now, at most `limit` of them.
+///
+/// # Errors
+/// `NotFound` if there is no such topic, `Source` if no broker answers.
+pub fn read_topic(bootstrap: &str, topic: &str, properties: &HashMap<String, String>, limit: usize) -> Result<Records> {
+    let kafka = brokers(bootstrap, properties, vec![topic.to_owned()]);
+    let mut source = open_source(&kafka, &"read".parse()?, 8 << 20)?;
+    source.assign_all(&Positions::default())?;
+    let ends = source.high_watermarks()?;
+    let mut records = Records::default();
+    while records.len() < limit && !reached(&source, &ends) {
+        let outcome = source.poll(&mut records, limit, usize::MAX, Duration::from_millis(100))?;
+        debug_assert!(!outcome.rebalancing, "there is no group");
+    }
+    source.close();
+    Ok(records)
+}
+
+/// Whether every partition has been read up to these offsets.
+pub(crate) fn reached(source: &KafkaSource, ends: &Positions) -> bool {
+    let positions = source.positions();
+    ends.iter().all(|(topic, partition, end)| positions.get(topic, partition).is_some_and(|at| at >= end))
 }
 
 struct Reading {

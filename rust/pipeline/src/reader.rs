@@ -12,6 +12,7 @@ use frazil_write::Budget;
 use parking_lot::Mutex;
 
 use crate::partitions::TablePartitions;
+use crate::read::reached;
 use crate::round::RoundControl;
 use crate::status::{Shared, Stage, State};
 
@@ -89,6 +90,7 @@ impl Reader<'_> {
             }
             self.read_chunk(last_cut)?;
             if self.is_due(last_cut) && self.round.idle() {
+                self.enter_idle()?;
                 self.round.cut();
                 last_cut = Instant::now();
             }
@@ -100,6 +102,7 @@ impl Reader<'_> {
         if self.failure.is_set() {
             return Ok(());
         }
+        self.enter_idle()?;
         if !self.round.cut_and_wait(self.drain) && !self.failure.is_set() {
             return Err(Error::new(
                 ErrorKind::Interrupted,
@@ -113,13 +116,15 @@ impl Reader<'_> {
         Ok(())
     }
 
+    fn enter_idle(&self) -> Result<()> {
+        let mut open = self.round.open();
+        if open.records == 0 { Ok(()) } else { open.enter_idle(&self.source.positions(), &self.shared.offsets()) }
+    }
+
     fn at_end(&self) -> bool {
         match &self.until {
             Until::Stopped => false,
-            Until::Reached(ends) => {
-                let positions = self.source.positions();
-                ends.iter().all(|(topic, partition, end)| positions.get(topic, partition).is_some_and(|at| at >= end))
-            }
+            Until::Reached(ends) => reached(self.source, ends),
         }
     }
 
@@ -197,7 +202,7 @@ impl Reader<'_> {
                 continue;
             }
             if !paused {
-                self.source.pause()?;
+                self.source.pause();
                 paused = true;
             }
             self.source.poll(&mut nothing, 1, 1, Duration::from_millis(20))?;

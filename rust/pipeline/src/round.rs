@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use frazil_model::{OffsetRange, Ranges, Records, Result};
+use frazil_model::{OffsetRange, Positions, Ranges, Records, Result};
 use parking_lot::{Condvar, Mutex};
 
 use crate::lane::LaneMessage;
@@ -55,6 +55,21 @@ impl OpenRound {
         Ok(())
     }
 
+    /// Enters partitions that have brought nothing yet and are not in the ledger, so that the ledger knows where they
+    /// stand: else a later `start: latest` would find other offsets.
+    ///
+    /// # Errors
+    /// None in fact: an empty range joins anything.
+    pub(crate) fn enter_idle(&mut self, positions: &Positions, known: &Positions) -> Result<()> {
+        for (topic, partition, at) in positions.iter() {
+            let seen = self.ranges.0.get(topic).is_some_and(|partitions| partitions.contains_key(&partition));
+            if !seen && known.get(topic, partition).is_none() {
+                self.ranges.extend(topic, partition, OffsetRange { start: at, end: at })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Hands a chunk to the first lane that has room (so that little data stays in few files) and counts what it
     /// covers; gives it back, uncounted, if no lane has room.
     ///
@@ -90,7 +105,6 @@ pub(crate) struct Cut {
     pub(crate) skipped: Ranges,
     pub(crate) records: u64,
     pub(crate) lanes: usize,
-    pub(crate) oldest: Option<Instant>,
 }
 
 impl RoundControl {
@@ -115,7 +129,8 @@ impl RoundControl {
         state.cut == state.committed
     }
 
-    /// Ends the open round if it holds records: its lanes close their files, the committer commits.
+    /// Ends the open round if it holds records: its lanes close their files, the committer commits. Only when no other
+    /// round is on its way: lanes hand over outcomes without saying of which round.
     pub(crate) fn cut(&self) {
         let mut open = self.open.lock();
         if open.records == 0 {
@@ -140,8 +155,8 @@ impl RoundControl {
             skipped: std::mem::take(&mut open.skipped),
             records: std::mem::take(&mut open.records),
             lanes,
-            oldest: open.oldest.take(),
         };
+        open.oldest = None;
         open.bytes = 0;
         if let Some(cuts) = &*self.cut.lock() {
             let _ = cuts.send(cut);

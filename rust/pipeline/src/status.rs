@@ -182,6 +182,11 @@ impl Shared {
         change(&mut self.status.lock());
     }
 
+    /// The table's ledger, as far as this job knows.
+    pub(crate) fn offsets(&self) -> Positions {
+        self.status.lock().offsets.clone()
+    }
+
     /// Enters a state, unless the job has ended or is already on its way out.
     pub(crate) fn enter(&self, state: State) {
         self.update(|status| {

@@ -27,7 +27,7 @@ impl Lake {
 }
 
 /// How to reach a catalog and its storage.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogSettings {
     /// `./dir` (SQLite catalog `catalog.db` and tables in it), `sqlite:///path/catalog.db`, or `http(s)://…` (REST).
@@ -60,6 +60,23 @@ pub struct CatalogSettings {
     /// environment (`AWS_…`, instance and web-identity roles).
     #[serde(default, skip_serializing_if = "Storage::is_default")]
     pub storage: Storage,
+}
+
+impl Default for CatalogSettings {
+    fn default() -> Self {
+        CatalogSettings {
+            catalog: String::new(),
+            warehouse: None,
+            name: Self::default_name(),
+            token: None,
+            credential: None,
+            oauth2_server_uri: None,
+            scope: None,
+            prefix: None,
+            headers: IndexMap::new(),
+            storage: Storage::default(),
+        }
+    }
 }
 
 impl CatalogSettings {
