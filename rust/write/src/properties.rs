@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use frazil_model::{Error, ErrorKind, Result};
 use iceberg::spec::TableMetadata;
-use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{
     BloomFilterPosition, CdcOptions, EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
 };
@@ -116,12 +116,10 @@ fn compression(properties: &Properties<'_>) -> Result<Compression> {
             Some(level) => GzipLevel::try_new(level.max(0).unsigned_abs()).map_err(wrong_level)?,
         }),
         "snappy" => Compression::SNAPPY,
-        // Java's parquet writes Hadoop's framing for "lz4", which nobody else reads well; the plain block format has a
-        // codec of its own.
+        // Parquet's older LZ4 codec has Hadoop's framing and is deprecated; LZ4_RAW is its replacement.
         "lz4" | "lz4_raw" => Compression::LZ4_RAW,
         "uncompressed" | "none" => Compression::UNCOMPRESSED,
         "brotli" => {
-            let _ = BrotliLevel::default();
             return Err(unsupported(format!(
                 "table property {CODEC}: brotli is not built in; use zstd, gzip, snappy, lz4 or uncompressed"
             )));

@@ -133,9 +133,8 @@ fn struct_plan(fields: &[NestedFieldRef], from: &Fields, to: &Fields, name: &str
 
 fn primitive_plan(primitive: &PrimitiveType, from: &DataType, to: &DataType) -> Option<Plan> {
     use DataType::{
-        Binary, BinaryView, Boolean, Date32, Date64, Decimal32, Decimal64, Decimal128, Decimal256, Dictionary,
-        FixedSizeBinary, Float16, Float32, Float64, Int32, LargeBinary, LargeUtf8, Null, Time32, Time64, Timestamp,
-        Utf8, Utf8View,
+        Binary, BinaryView, Boolean, Date64, Decimal32, Decimal64, Decimal128, Decimal256, Dictionary, FixedSizeBinary,
+        Float16, Float32, Float64, LargeBinary, LargeUtf8, Null, Time32, Time64, Timestamp, Utf8, Utf8View,
     };
     if from == to {
         return Some(Plan::Keep);
@@ -162,10 +161,7 @@ fn primitive_plan(primitive: &PrimitiveType, from: &DataType, to: &DataType) -> 
             // Fewer digits behind the point would be rounded.
             checked(if i64::from(found) > i64::from(*scale) { Check::Exact } else { Check::Range })
         }
-        (PrimitiveType::Date, Date64) => {
-            let _ = Date32;
-            checked(Check::Exact)
-        }
+        (PrimitiveType::Date, Date64) => checked(Check::Exact),
         (PrimitiveType::Time, Time32(_)) => cast(),
         (PrimitiveType::Time, Time64(TimeUnit::Nanosecond)) => checked(Check::Exact),
         (PrimitiveType::Timestamp | PrimitiveType::TimestampNs, Timestamp(unit, None)) => timestamp(*unit, to),
@@ -177,10 +173,7 @@ fn primitive_plan(primitive: &PrimitiveType, from: &DataType, to: &DataType) -> 
             _ => None,
         },
         (PrimitiveType::Uuid, Utf8 | LargeUtf8 | Utf8View) => Some(Plan::ParseUuid),
-        _ => {
-            let _ = Int32;
-            None
-        }
+        _ => None,
     }
 }
 
