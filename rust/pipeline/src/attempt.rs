@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use frazil_model::{Error, ErrorKind, Job, Positions, Result, Source, Trigger};
 use frazil_write::{Budget, TableWriter, WriteOptions};
@@ -18,6 +19,8 @@ use crate::reader::{CHUNK_BYTES, Failure, Reader, Until};
 use crate::round::RoundControl;
 use crate::status::Shared;
 
+/// How long removing uncommitted files may take when draining has taken too long.
+const CLEAN_UP: Duration = Duration::from_secs(2);
 /// Chunks that may wait for each lane.
 const LANE_QUEUE: usize = 1;
 
@@ -41,7 +44,9 @@ pub(crate) fn run(job: &Job, opened: Opened, shared: &Arc<Shared>) -> Result<()>
     let Source::Kafka(kafka) = &job.source;
     let lanes = lane_count();
     let budget = Budget::new(file_budget(job.memory.0, lanes));
-    let bad = BadRecords::open(&job.errors, kafka, &name)?;
+    let drain = job.drain_timeout.0;
+    let before = shared.status();
+    let bad = BadRecords::open(&job.errors, kafka, &name, (before.dead_letters, before.records))?;
     let failure = Arc::new(Failure::default());
     let (cut_sender, cuts) = channel();
     let (outcome_sender, outcomes) = channel();
@@ -70,11 +75,11 @@ pub(crate) fn run(job: &Job, opened: Opened, shared: &Arc<Shared>) -> Result<()>
         shared: shared.clone(),
         failure: failure.clone(),
         group: group.clone(),
+        drain,
         bounded: !matches!(job.trigger, Trigger::Every(_)),
     };
     threads.push(spawn("frazil-commit".to_owned(), &failure, move || commits.run())?);
 
-    let drain = job.drain_timeout.0;
     let known = ledger.map(|ledger| ledger.next).unwrap_or_default();
     shared.update(|status| status.offsets = known.clone());
     let read = begin(&mut source, job, &known, &skips, || {
@@ -104,11 +109,24 @@ pub(crate) fn run(job: &Job, opened: Opened, shared: &Arc<Shared>) -> Result<()>
     // Without senders the lanes end, then the committer.
     round.close();
     for thread in threads {
-        // It has caught its own panic.
-        let _ = thread.join();
+        join(thread, || shared.overdue(drain + CLEAN_UP));
     }
     source.close();
     failure.take().map_or(Ok(()), Err)
+}
+
+/// Waits for a thread of the attempt. One that hangs in a storage or catalog that does not answer is left behind by a
+/// job that must end now; the process ends it.
+fn join(thread: thread::JoinHandle<()>, give_up: impl Fn() -> bool) {
+    while !thread.is_finished() {
+        if give_up() {
+            log::warn!("a thread of the job still waits for storage or catalog and is left behind");
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    // It has caught its own panic.
+    let _ = thread.join();
 }
 
 type Begun = (Option<Arc<TablePartitions>>, Until);

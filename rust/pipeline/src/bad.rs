@@ -20,15 +20,19 @@ pub(crate) struct BadRecords {
 }
 
 impl BadRecords {
-    pub(crate) fn open(errors: &Errors, source: &Kafka, job: &JobName) -> Result<Arc<Self>> {
+    /// Connects to the dead-letter topic. `before` is how many bad records of how many this run has committed already.
+    ///
+    /// # Errors
+    /// As [`DeadLetters::open`].
+    pub(crate) fn open(errors: &Errors, source: &Kafka, job: &JobName, before: (u64, u64)) -> Result<Arc<Self>> {
         let letters = errors.dead_letters.as_ref().map(|letters| DeadLetters::open(letters, source)).transpose()?;
         let limit = errors.max_bad.or(if letters.is_some() { None } else { Some(MaxBad::Count(0)) });
         Ok(Arc::new(BadRecords {
             letters,
             job: job.clone(),
             limit,
-            bad: AtomicU64::new(0),
-            records: AtomicU64::new(0),
+            bad: AtomicU64::new(before.0),
+            records: AtomicU64::new(before.1),
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use frazil_commit::{Append, Committed, Committer};
 use frazil_model::{Error, ErrorKind, Positions, Result};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::bad::BadRecords;
 use crate::lane::LaneOutcome;
-use crate::reader::Failure;
+use crate::reader::{Failure, undrained};
 use crate::round::{Cut, RoundControl};
 use crate::runtime::runtime;
 use crate::status::{LastCommit, Shared, now_ms};
@@ -31,6 +31,7 @@ pub(crate) struct Commits {
     pub(crate) failure: Arc<Failure>,
     /// The offsets of the last commit, for Kafka's group.
     pub(crate) group: Arc<Mutex<Option<Positions>>>,
+    pub(crate) drain: Duration,
     /// A job that ends by itself judges its bad records by share even if it read few.
     pub(crate) bounded: bool,
 }
@@ -39,14 +40,21 @@ impl Commits {
     /// Commits round after round until no more come.
     ///
     /// # Errors
-    /// The first one; its round is not in the table unless the error says that this is unknown.
+    /// None: the first one is the attempt's failure. Its round is not in the table unless the error says that this is
+    /// unknown.
     pub(crate) fn run(mut self) -> Result<()> {
         let result = self.work();
-        if result.is_err() {
+        if let Err(error) = result {
+            // Set here already: the reader and the lanes end by it.
+            self.failure.set(error);
             self.round.fail();
         }
+        // What lanes still hand over is for no commit.
+        while let Ok(outcome) = self.outcomes.recv() {
+            runtime().block_on(delete_files(self.committer.table(), &outcome.written.files));
+        }
         runtime().block_on(self.committer.finish());
-        result
+        Ok(())
     }
 
     fn work(&mut self) -> Result<()> {
@@ -74,9 +82,7 @@ impl Commits {
         let accounted = append.rows + append.filtered + append.dead_letters;
         let committed = if accounted == append.records {
             let judged = if self.bounded { self.bad.judge_at_the_end() } else { Ok(()) };
-            judged
-                .and_then(|()| self.bad.flush(FLUSH_DEADLINE))
-                .and_then(|()| runtime().block_on(self.committer.append(&append)))
+            judged.and_then(|()| self.bad.flush(FLUSH_DEADLINE)).and_then(|()| self.append(&append))
         } else {
             Err(Error::new(
                 ErrorKind::Internal,
@@ -104,6 +110,24 @@ impl Commits {
         }
     }
 
+    /// Commits, for as long as draining may take. A commit that is given up on its way is in doubt, and the table's
+    /// ledger decides when the job runs again.
+    fn append(&mut self, append: &Append) -> Result<Committed> {
+        let (shared, drain) = (self.shared.clone(), self.drain);
+        let overdue = async move {
+            while !shared.overdue(drain) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let committer = &mut self.committer;
+        runtime().block_on(async move {
+            tokio::select! {
+                committed = committer.append(append) => committed,
+                () = overdue => Err(undrained(drain)),
+            }
+        })
+    }
+
     /// What the lanes made of the round; removed again if one of them fails on the way.
     fn gather(&self, lanes: usize) -> Result<(Written, u64, u64)> {
         let mut all = Written { files: Vec::new(), rows: 0, bytes: 0 };
@@ -115,6 +139,11 @@ impl Commits {
                     Err(RecvTimeoutError::Timeout) if !self.failure.is_set() => {}
                     Err(_) => {
                         runtime().block_on(delete_files(self.committer.table(), &all.files));
+                        // The last lane lets go of the channel a moment before its error is set.
+                        let until = Instant::now() + Duration::from_secs(1);
+                        while !self.failure.is_set() && Instant::now() < until {
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
                         return Err(Error::new(ErrorKind::Internal, "a lane ended before its round"));
                     }
                 }

@@ -2,11 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use frazil_model::{Error, ErrorKind, Job, OnLostOffsets, Result};
+use frazil_model::{Error, ErrorKind, Job, OnLostOffsets, OnRollback, Result};
 use parking_lot::{Condvar, Mutex};
 use rand::Rng;
 
@@ -15,7 +14,11 @@ use crate::runtime::runtime;
 use crate::status::{Shared, State, Status};
 
 /// How long a job goes on trying without one commit before it gives up.
-const RETRY_BUDGET: Duration = Duration::from_secs(600);
+pub(crate) const RETRY_BUDGET: Duration = Duration::from_secs(600);
+/// An attempt that went on for so long with nothing left to commit has worked: what ends it is a new trouble.
+const QUIET: Duration = Duration::from_secs(60);
+/// How often in a row an attempt may begin by setting the ledger right.
+const CORRECTIONS: u32 = 3;
 /// The wait before the first new attempt; it doubles up to [`LONGEST_WAIT`], and a random part of it is left out.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// See [`FIRST_WAIT`].
@@ -79,7 +82,7 @@ impl JobHandle {
 
     /// Asks the job to stop reading, commit what it has read, and end.
     pub fn stop(&self) {
-        self.shared.stop.store(true, Relaxed);
+        self.shared.stop();
     }
 
     /// Waits for the end; `None` if it did not come within `timeout`.
@@ -117,16 +120,22 @@ impl Drop for JobHandle {
 
 fn supervise(job: &Job, opened: Opened, shared: &Arc<Shared>) -> Result<()> {
     let mut ready = Some(opened);
-    let mut tries = Tries::new();
+    let mut tries = Tries::default();
     loop {
         let commits = shared.status().commits;
-        let result = match ready.take() {
-            Some(opened) => crate::attempt::run(job, opened, shared),
-            None => runtime().block_on(open::open(job)).and_then(|opened| crate::attempt::run(job, opened, shared)),
+        let began = Instant::now();
+        let opened = match ready.take() {
+            Some(opened) => Ok(opened),
+            None => match runtime().block_on(open_unless_stopped(job, shared)) {
+                // Nothing was read, so there is nothing to commit.
+                None => return Ok(()),
+                Some(opened) => opened,
+            },
         };
-        let Err(error) = result else { return Ok(()) };
-        if shared.status().commits > commits {
-            tries = Tries::new();
+        let Err(error) = opened.and_then(|opened| crate::attempt::run(job, opened, shared)) else { return Ok(()) };
+        shared.note_error(&error);
+        if shared.status().commits > commits || (began.elapsed() >= QUIET && !shared.waits()) {
+            tries = Tries::default();
         }
         let wait = tries.next(job, error, shared.stopping())?;
         shared.update(|status| {
@@ -143,18 +152,28 @@ fn supervise(job: &Job, opened: Opened, shared: &Arc<Shared>) -> Result<()> {
     }
 }
 
+/// Opens the job again; `None` if it is told to stop meanwhile.
+async fn open_unless_stopped(job: &Job, shared: &Shared) -> Option<Result<Opened>> {
+    tokio::select! {
+        opened = open::open(job) => Some(opened),
+        () = async {
+            while !shared.stopping() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        } => None,
+    }
+}
+
 /// What the last attempts without a commit have cost.
+#[derive(Default)]
 struct Tries {
-    since: Instant,
+    /// When the first of them failed.
+    since: Option<Instant>,
     count: u32,
     fenced: u32,
 }
 
 impl Tries {
-    fn new() -> Self {
-        Tries { since: Instant::now(), count: 0, fenced: 0 }
-    }
-
     /// How long to wait before the next attempt.
     ///
     /// # Errors
@@ -166,11 +185,14 @@ impl Tries {
                 self.fenced <= FENCED_IN_A_ROW
             }
             // The next attempt records the gap and goes on behind it.
-            ErrorKind::OffsetsLost => job.errors.on_lost_offsets == OnLostOffsets::Skip && self.count < 3,
+            ErrorKind::OffsetsLost => job.errors.on_lost_offsets == OnLostOffsets::Skip && self.count < CORRECTIONS,
+            // The next attempt rewinds the ledger.
+            ErrorKind::RolledBack => job.errors.on_rollback == OnRollback::Rewind && self.count < CORRECTIONS,
             ErrorKind::OutcomeUnknown => true,
             _ => error.is_retryable(),
         };
-        if !mends || stopping || self.since.elapsed() > RETRY_BUDGET {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !mends || stopping || since.elapsed() > RETRY_BUDGET {
             return Err(error);
         }
         let longest = FIRST_WAIT.saturating_mul(1 << self.count.min(16)).min(LONGEST_WAIT);

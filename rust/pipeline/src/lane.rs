@@ -14,6 +14,7 @@ use crate::runtime::runtime;
 use crate::status::{Shared, Stage};
 
 /// What the reader tells a lane. When the reader goes away, the lane removes what it has written and ends.
+#[expect(clippy::large_enum_variant, reason = "a queue holds one or two of them")]
 pub(crate) enum LaneMessage {
     /// Records of the current round.
     Chunk(Records),
@@ -92,6 +93,7 @@ impl Lane {
                         filtered: std::mem::take(&mut self.filtered),
                         dead_letters: std::mem::take(&mut self.dead_letters),
                     };
+                    // The committer takes outcomes, also unwanted ones, until all lanes have gone: unless it has panicked.
                     if outcomes.send(outcome).is_err() {
                         return Ok(());
                     }

@@ -1,11 +1,11 @@
 //! Which partitions this worker holds, where they begin, and what happens when they come and go.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use frazil_catalog::Lake;
 use frazil_commit::resume;
-use frazil_model::{JobName, OnRollback, Positions, Ranges, Result};
+use frazil_model::{Error, ErrorKind, JobName, OnRollback, Positions, Ranges, Result};
 use frazil_source::Assignment;
 use iceberg::TableIdent;
 use parking_lot::Mutex;
@@ -30,7 +30,7 @@ pub(crate) struct TablePartitions {
 #[derive(Default)]
 struct Changes {
     revoked: Vec<Partition>,
-    lost: bool,
+    lost: Option<&'static str>,
 }
 
 impl TablePartitions {
@@ -45,10 +45,16 @@ impl TablePartitions {
         TablePartitions { lake, ident, name, skips, deadline, round, changes: Mutex::default() }
     }
 
-    /// Partitions that went since the last call, and whether any went without notice.
-    pub(crate) fn take_changes(&self) -> (Vec<Partition>, bool) {
+    /// Partitions that went in good order since the last call.
+    ///
+    /// # Errors
+    /// `Source` (retryable) if any went while records of it were not committed: what this attempt holds must be dropped.
+    pub(crate) fn take_revoked(&self) -> Result<Vec<Partition>> {
         let mut changes = self.changes.lock();
-        (std::mem::take(&mut changes.revoked), std::mem::take(&mut changes.lost))
+        match changes.lost.take() {
+            Some(why) => Err(Error::new(ErrorKind::Source, why).retryable()),
+            None => Ok(std::mem::take(&mut changes.revoked)),
+        }
     }
 }
 
@@ -69,15 +75,22 @@ impl Assignment for TablePartitions {
 
     fn revoked(&self, partitions: &[Partition]) {
         // The reader thread is inside `poll`: what it dealt out so far can still be committed.
-        if !self.round.cut_and_wait(self.deadline) {
-            log::warn!(
-                "partitions were taken away before their records were committed: they are read again by their new owner"
+        let until = Instant::now() + self.deadline;
+        let committed = self.round.cut_and_wait(|| Instant::now() > until);
+        let mut changes = self.changes.lock();
+        if committed {
+            self.round.forget(partitions);
+            changes.revoked.extend_from_slice(partitions);
+        } else {
+            changes.lost = Some(
+                "partitions were taken away before their records could be committed within drain_timeout; their new owner reads them again",
             );
         }
-        self.changes.lock().revoked.extend_from_slice(partitions);
     }
 
     fn lost(&self, _: &[Partition]) {
-        self.changes.lock().lost = true;
+        self.changes.lock().lost = Some(
+            "this worker lost its partitions without notice (it was away longer than Kafka's session.timeout.ms); what it had not committed is read again by their new owner",
+        );
     }
 }

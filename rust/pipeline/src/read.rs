@@ -52,7 +52,7 @@ pub fn read_source(kafka: &Kafka, decode: &Decode, transform: &Transform, errors
     let from = source.start_positions(&Positions::default())?;
     let decoder = runtime().block_on(open_decoder(decode, kafka, &name, None))?;
     let transformer = Transformer::compile(transform, &decoder.schema())?;
-    let bad = BadRecords::open(errors, kafka, &name)?;
+    let bad = BadRecords::open(errors, kafka, &name, (0, 0))?;
     source.assign_all(&from)?;
     let ends = source.high_watermarks()?;
     let schema = transformer.schema();

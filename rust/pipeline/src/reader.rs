@@ -11,6 +11,7 @@ use frazil_source::KafkaSource;
 use frazil_write::Budget;
 use parking_lot::Mutex;
 
+use crate::job::RETRY_BUDGET;
 use crate::partitions::TablePartitions;
 use crate::read::reached;
 use crate::round::RoundControl;
@@ -80,6 +81,7 @@ impl Reader<'_> {
         let mut last_cut = Instant::now();
         let mut last_lag = Instant::now() - LAG_EVERY;
         self.shared.enter(State::Running);
+        let mut last_connected = Instant::now();
         while !self.failure.is_set() {
             if self.shared.stopping() {
                 self.shared.enter(State::Draining);
@@ -91,11 +93,14 @@ impl Reader<'_> {
             self.read_chunk(last_cut)?;
             if self.is_due(last_cut) && self.round.idle() {
                 self.enter_idle()?;
-                self.round.cut();
+                self.finish_round(|give_up| self.round.cut(give_up))?;
                 last_cut = Instant::now();
             }
             if last_lag.elapsed() >= LAG_EVERY {
-                self.report();
+                if self.report() {
+                    last_connected = Instant::now();
+                }
+                self.check_patience(last_connected)?;
                 last_lag = Instant::now();
             }
         }
@@ -103,17 +108,28 @@ impl Reader<'_> {
             return Ok(());
         }
         self.enter_idle()?;
-        if !self.round.cut_and_wait(self.drain) && !self.failure.is_set() {
-            return Err(Error::new(
-                ErrorKind::Interrupted,
-                format!(
-                    "what was read last could not be committed within {:?}; it is not in the table and will be read again (drain_timeout allows more)",
-                    self.drain
-                ),
-            ));
-        }
+        self.finish_round(|give_up| self.round.cut_and_wait(give_up))?;
         self.report();
         Ok(())
+    }
+
+    /// Ends a round in one of two ways. It takes as long as it takes, unless the attempt has failed or the job is being
+    /// stopped.
+    fn finish_round(&self, end: impl FnOnce(&dyn Fn() -> bool) -> bool) -> Result<()> {
+        let done = end(&|| self.failure.is_set() || self.shared.overdue(self.drain));
+        if done || self.failure.is_set() { Ok(()) } else { Err(undrained(self.drain)) }
+    }
+
+    /// A job that ends by itself does not wait for its brokers for ever; a stream does.
+    fn check_patience(&self, last_connected: Instant) -> Result<()> {
+        match self.until {
+            Until::Reached(_) if last_connected.elapsed() > RETRY_BUDGET => Err(Error::new(
+                ErrorKind::Source,
+                format!("no Kafka broker could be reached for {} s", last_connected.elapsed().as_secs()),
+            )
+            .retryable()),
+            _ => Ok(()),
+        }
     }
 
     fn enter_idle(&self) -> Result<()> {
@@ -147,7 +163,11 @@ impl Reader<'_> {
         };
         self.source.poll(&mut chunk, CHUNK_RECORDS, CHUNK_BYTES, wait)?;
         self.shared.spend(Stage::Consume, begun);
-        if self.drop_if_changed(&mut chunk)? || chunk.ranges().is_empty() {
+        if let Some(partitions) = &self.partitions {
+            // The chunk was empty when they went: nothing in it is of theirs.
+            partitions.take_revoked()?;
+        }
+        if chunk.ranges().is_empty() {
             return Ok(());
         }
         if chunk.is_empty() {
@@ -158,18 +178,11 @@ impl Reader<'_> {
         self.deal(chunk)
     }
 
-    /// After a rebalance the chunk at hand may hold records that are now somebody else's: it is dropped, and the
-    /// partitions that stayed are read again from where it began.
+    /// After a rebalance a chunk that waits for a lane may hold records that are now somebody else's: it is dropped, and
+    /// the partitions that stayed are read again from where it began.
     fn drop_if_changed(&mut self, chunk: &mut Records) -> Result<bool> {
         let Some(partitions) = &self.partitions else { return Ok(false) };
-        let (revoked, lost) = partitions.take_changes();
-        if lost {
-            return Err(Error::new(
-                ErrorKind::Source,
-                "this worker lost its partitions without notice (it was away longer than Kafka's session.timeout.ms)",
-            )
-            .retryable());
-        }
+        let revoked = partitions.take_revoked()?;
         if revoked.is_empty() {
             return Ok(false);
         }
@@ -197,6 +210,9 @@ impl Reader<'_> {
                 None => break,
                 Some(back) => chunk = back,
             }
+            if self.shared.overdue(self.drain) {
+                return Err(undrained(self.drain));
+            }
             if begun.elapsed() < PAUSE_AFTER {
                 std::thread::sleep(Duration::from_micros(500));
                 continue;
@@ -220,7 +236,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn report(&self) {
+    /// Tells the status how it goes. Returns whether a broker is connected.
+    fn report(&self) -> bool {
         if let Some(positions) = self.group.lock().take() {
             self.source.commit_group(&positions);
         }
@@ -234,5 +251,17 @@ impl Reader<'_> {
                 status.last_error = Some(error);
             }
         });
+        health.connected
     }
+}
+
+/// The error of a job that was told to stop and could not commit in time.
+pub(crate) fn undrained(drain: Duration) -> Error {
+    Error::new(
+        ErrorKind::Interrupted,
+        format!(
+            "what was read last could not be committed within {drain:?}; unless that commit still comes through, it is \
+             read again (drain_timeout allows more)"
+        ),
+    )
 }

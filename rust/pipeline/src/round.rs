@@ -130,11 +130,12 @@ impl RoundControl {
     }
 
     /// Ends the open round if it holds records: its lanes close their files, the committer commits. Only when no other
-    /// round is on its way: lanes hand over outcomes without saying of which round.
-    pub(crate) fn cut(&self) {
+    /// round is on its way: lanes hand over outcomes without saying of which round. Returns false if `give_up` said so
+    /// before every lane had taken notice; then the attempt must end.
+    pub(crate) fn cut(&self, give_up: impl Fn() -> bool) -> bool {
         let mut open = self.open.lock();
         if open.records == 0 {
-            return;
+            return true;
         }
         let number = {
             let mut state = self.state.lock();
@@ -146,7 +147,12 @@ impl RoundControl {
             if std::mem::take(&mut open.used[index]) {
                 lanes += 1;
                 // A lane that is gone has reported its error: the attempt ends by it.
-                let _ = open.lanes[index].send(LaneMessage::Finish);
+                while let Err(TrySendError::Full(_)) = open.lanes[index].try_send(LaneMessage::Finish) {
+                    if give_up() || self.state.lock().failed {
+                        return false;
+                    }
+                    std::thread::sleep(Duration::from_micros(500));
+                }
             }
         }
         let cut = Cut {
@@ -161,26 +167,37 @@ impl RoundControl {
         if let Some(cuts) = &*self.cut.lock() {
             let _ = cuts.send(cut);
         }
+        true
     }
 
-    /// Waits until every round that was ended is committed: true, or false when the deadline passed or the attempt
-    /// failed.
-    pub(crate) fn wait_committed(&self, deadline: Duration) -> bool {
-        let until = Instant::now() + deadline;
+    /// Waits until every round that was ended is committed: true, or false when `give_up` said so or the attempt failed.
+    fn wait_committed(&self, give_up: impl Fn() -> bool) -> bool {
         let mut state = self.state.lock();
         while state.cut != state.committed && !state.failed {
-            if self.changed.wait_until(&mut state, until).timed_out() {
+            if give_up() {
                 return false;
             }
+            self.changed.wait_for(&mut state, Duration::from_millis(50));
         }
         !state.failed
     }
 
-    /// Ends the open round and waits for its commit; false when the deadline passed or the attempt failed.
-    pub(crate) fn cut_and_wait(&self, deadline: Duration) -> bool {
-        self.wait_committed(deadline) && {
-            self.cut();
-            self.wait_committed(deadline)
+    /// Ends the open round and waits for its commit; false when `give_up` said so or the attempt failed.
+    pub(crate) fn cut_and_wait(&self, give_up: impl Fn() -> bool) -> bool {
+        self.wait_committed(&give_up) && self.cut(&give_up) && self.wait_committed(&give_up)
+    }
+
+    /// Forgets what the open round covers of partitions that were given away, once [`RoundControl::cut_and_wait`] has
+    /// left it without records: their next owner covers it.
+    pub(crate) fn forget(&self, partitions: &[(String, i32)]) {
+        let mut open = self.open.lock();
+        let OpenRound { ranges, skipped, .. } = &mut *open;
+        for (topic, partition) in partitions {
+            for covered in [&mut *ranges, &mut *skipped] {
+                if let Some(partitions) = covered.0.get_mut(topic) {
+                    partitions.remove(partition);
+                }
+            }
         }
     }
 

@@ -115,7 +115,8 @@ pub struct Status {
 pub(crate) struct Shared {
     status: Mutex<Status>,
     rates: Mutex<Rates>,
-    pub(crate) stop: AtomicBool,
+    stop: AtomicBool,
+    stopped_at: Mutex<Option<Instant>>,
     pub(crate) read_records: AtomicU64,
     pub(crate) read_bytes: AtomicU64,
     cpu_nanos: [AtomicU64; 4],
@@ -170,6 +171,7 @@ impl Shared {
             }),
             rates: Mutex::new(Rates { at: Instant::now(), records: 0, bytes: 0 }),
             stop: AtomicBool::new(false),
+            stopped_at: Mutex::new(None),
             read_records: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             cpu_nanos: Default::default(),
@@ -202,8 +204,24 @@ impl Shared {
         self.update(|status| status.last_error = Some(error.to_string()));
     }
 
+    /// Asks the job to drain.
+    pub(crate) fn stop(&self) {
+        self.stopped_at.lock().get_or_insert_with(Instant::now);
+        self.stop.store(true, Relaxed);
+    }
+
     pub(crate) fn stopping(&self) -> bool {
         self.stop.load(Relaxed)
+    }
+
+    /// Whether draining has taken longer than it may.
+    pub(crate) fn overdue(&self, drain: Duration) -> bool {
+        self.stopping() && self.stopped_at.lock().is_some_and(|at| at.elapsed() > drain)
+    }
+
+    /// Whether records were read that are not in the table.
+    pub(crate) fn waits(&self) -> bool {
+        self.oldest.lock().is_some()
     }
 
     /// Records wait for a commit since then; an earlier time stays.
