@@ -5,13 +5,11 @@ Nothing here knows where rows come from. pyarrow, pandas, Polars and DuckDB are 
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from frazil import _text
 from frazil._optional import need
-from frazil.exceptions import FrazilError
 
 if TYPE_CHECKING:
     import duckdb
@@ -86,8 +84,9 @@ class ArrowRows(ABC):
         columns, rows = self._first(n)
         print(_text.table([name for name, _ in columns], rows))
 
-    def _reader(self, limit: int | None = None) -> "pyarrow.RecordBatchReader":
-        return need("pyarrow", "reading rows", "frazil[arrow]").RecordBatchReader.from_stream(self._stream(limit))
+    def _reader(self, limit: int | None = None) -> "_Reader":
+        stream = self._stream(limit)
+        return _Reader(stream, need("pyarrow", "reading rows").RecordBatchReader.from_stream(stream))
 
     def _first(self, n: int) -> tuple[list[tuple[str, str]], list[list[Any]]]:
         reader = self._reader(n)
@@ -101,25 +100,27 @@ class ArrowRows(ABC):
         return _text.html_table(heads, rows, f"first {len(rows)} rows of {self!r}")
 
 
-def _batches(reader: "pyarrow.RecordBatchReader") -> "Iterator[pyarrow.RecordBatch]":
-    with _named():
-        yield from reader
+class _Reader(NamedTuple):
+    """A stream and pyarrow's reader over it."""
+
+    stream: "_core.ArrowStream"
+    batches: "pyarrow.RecordBatchReader"
+
+    @property
+    def schema(self) -> "pyarrow.Schema":
+        return self.batches.schema
 
 
-@contextmanager
-def _named() -> Iterator[None]:
-    """An error in the middle of a stream has only its text left on the way through Arrow: give it our name again."""
+def _batches(reader: _Reader) -> "Iterator[pyarrow.RecordBatch]":
     try:
-        yield
-    except Exception as error:
-        if isinstance(error, FrazilError) or not isinstance(
-            error, (OSError, need("pyarrow", "reading rows").ArrowException)
-        ):
-            raise
-        raise FrazilError(str(error)) from error
+        yield from reader.batches
+    except Exception:
+        # Of an error in the middle of a stream only the text is left on its way through Arrow: raise the one it was.
+        reader.stream.raise_error()
+        raise
 
 
-def _rows(reader: "pyarrow.RecordBatchReader") -> Iterator[list[Any]]:
+def _rows(reader: _Reader) -> Iterator[list[Any]]:
     for batch in _batches(reader):
         columns = [column.to_pylist() for column in batch.columns]
         yield from (list(row) for row in zip(*columns, strict=True))

@@ -11,6 +11,9 @@ def validate_job(document: Mapping[str, Any] | str) -> dict[str, Any]:
 def validate_part(part: str, path: str, value: Any) -> Any:
     """Checks one part of a job document ("lake", "source", "decode", "transform", "sink", "errors", "trigger")."""
 
+def parse_yaml(text: str) -> Any:
+    """YAML (or JSON) as plain values, mappings in the order of the text."""
+
 def job_schema() -> dict[str, Any]:
     """The JSON Schema of the job document."""
 
@@ -23,6 +26,8 @@ class ArrowStream:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
     def __arrow_c_schema__(self) -> object: ...
+    def raise_error(self) -> None:
+        """Raises the error that ended the stream, if one did: Arrow's interface hands on its text only."""
 
 @final
 class Lake:
@@ -72,7 +77,7 @@ def read_source(document: Mapping[str, Any]) -> ArrowStream:
 class EmbeddedBroker:
     """librdkafka's mock cluster inside this process: for trying things out, keeps about 5 MB a partition."""
 
-    def __init__(self, topics: Mapping[str, int]) -> None: ...
+    def __new__(cls, topics: Mapping[str, int]) -> EmbeddedBroker: ...
     @property
     def bootstrap(self) -> str: ...
     def close(self) -> None: ...
@@ -81,7 +86,7 @@ class EmbeddedBroker:
 class Producer:
     """Sends records to Kafka."""
 
-    def __init__(self, bootstrap: str, properties: Mapping[str, str] | None = None) -> None: ...
+    def __new__(cls, bootstrap: str, properties: Mapping[str, str] | None = None) -> Producer: ...
     def send(
         self,
         topic: str,

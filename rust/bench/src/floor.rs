@@ -2,7 +2,7 @@
 //! It has no partitions, no metrics, no commits, no recovery: what no ingest can go below with these libraries.
 
 use std::fs::{self, File};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
@@ -37,6 +37,9 @@ impl Stage {
 /// The same batch size for decoding as for the writer: what serves the bare loop best.
 const BATCH_ROWS: usize = 8192;
 
+/// How long a broker may take: the first member of the first group waits until Kafka has made its own topics.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(crate) fn run(bootstrap: &str, topic: &str, records: u64, stage: Stage) -> Result<Value, String> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
@@ -57,11 +60,15 @@ fn drain(consumer: &BaseConsumer, records: u64, stage: Stage, path: &std::path::
     let mut writer: Option<ArrowWriter<File>> = None;
     let mut decoder: Option<Decoder> = None;
     let (mut count, mut bytes) = (0u64, 0u64);
-    let mut begun = Instant::now();
+    let (mut begun, mut last) = (Instant::now(), Instant::now());
     while count < records {
-        let Some(message) = consumer.poll(std::time::Duration::from_secs(10)) else {
-            return Err(format!("no record for 10 s, {count} of {records} were read"));
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            if last.elapsed() > PATIENCE {
+                return Err(format!("no record for {PATIENCE:?}, {count} of {records} were read"));
+            }
+            continue;
         };
+        last = Instant::now();
         let message = message.map_err(|error| error.to_string())?;
         let payload = message.payload().unwrap_or_default();
         if count == 0 {

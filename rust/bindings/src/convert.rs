@@ -1,14 +1,13 @@
 //! Plain values between Python and the core.
 
-use frazil_model::yaml;
+use frazil_model::{Document, yaml};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use serde_json::Value;
 
 use crate::errors::raise;
 
 /// A mapping, or a string of YAML, as a plain value.
-pub(crate) fn document(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Value> {
+pub(crate) fn document(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Document> {
     match value.cast::<PyString>() {
         Ok(text) => yaml(text.to_str()?).map_err(|error| raise(py, &error)),
         Err(_) => plain(value),
@@ -16,7 +15,7 @@ pub(crate) fn document(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Val
 }
 
 /// Any plain Python value.
-pub(crate) fn plain(value: &Bound<'_, PyAny>) -> PyResult<Value> {
+pub(crate) fn plain(value: &Bound<'_, PyAny>) -> PyResult<Document> {
     Ok(pythonize::depythonize(value)?)
 }
 

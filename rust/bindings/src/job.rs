@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use frazil_model::{Source, check_part};
+use frazil_model::{Source, check_part, yaml};
 use frazil_pipeline::JobHandle;
 use pyo3::prelude::*;
 
@@ -19,7 +19,7 @@ impl Job {
     #[staticmethod]
     fn start(py: Python<'_>, document: &Bound<'_, PyAny>) -> PyResult<Self> {
         let value = crate::convert::document(py, document)?;
-        run(py, move || JobHandle::start(frazil_model::Job::from_json(value)?)).map(Job)
+        run(py, move || JobHandle::start(frazil_model::Job::from_document(value)?)).map(Job)
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -46,8 +46,8 @@ impl Job {
 #[pyfunction]
 pub(crate) fn validate_job<'py>(py: Python<'py>, document: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let value = crate::convert::document(py, document)?;
-    let job = frazil_model::Job::from_json(value).map_err(|error| raise(py, &error))?;
-    to_python(py, &job.to_json())
+    let job = frazil_model::Job::from_document(value).map_err(|error| raise(py, &error))?;
+    to_python(py, &job)
 }
 
 /// Checks one part of a job document.
@@ -62,6 +62,13 @@ pub(crate) fn validate_part<'py>(
     to_python(py, &checked)
 }
 
+/// YAML (or JSON) as plain values.
+#[pyfunction]
+pub(crate) fn parse_yaml<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    let value = yaml(text).map_err(|error| raise(py, &error))?;
+    to_python(py, &value)
+}
+
 /// The JSON Schema of the job document.
 #[pyfunction]
 pub(crate) fn job_schema(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -73,7 +80,7 @@ pub(crate) fn job_schema(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 pub(crate) fn read_source(py: Python<'_>, document: &Bound<'_, PyAny>) -> PyResult<ArrowStream> {
     let value = crate::convert::document(py, document)?;
     let stream = run(py, move || {
-        let reading = frazil_model::Reading::from_json(value)?;
+        let reading = frazil_model::Reading::from_document(value)?;
         let Source::Kafka(kafka) = &reading.source;
         frazil_pipeline::read_source(kafka, &reading.decode, &reading.transform, &reading.errors)
     })?;

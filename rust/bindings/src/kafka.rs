@@ -13,11 +13,12 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use pyo3_arrow::PyRecordBatchReader;
 
 use crate::errors::{raise, run};
+use crate::released::Released;
 use crate::stream::incoming;
 
 /// librdkafka's mock cluster inside this process.
 #[pyclass(frozen, module = "frazil._core")]
-pub(crate) struct EmbeddedBroker(Mutex<Option<frazil_source::EmbeddedBroker>>);
+pub(crate) struct EmbeddedBroker(Mutex<Option<Released<frazil_source::EmbeddedBroker>>>);
 
 #[pymethods]
 impl EmbeddedBroker {
@@ -28,7 +29,7 @@ impl EmbeddedBroker {
                 topics.iter().map(|(topic, partitions)| (topic.as_str(), *partitions)).collect();
             frazil_source::EmbeddedBroker::start(&topics)
         })
-        .map(|broker| EmbeddedBroker(Mutex::new(Some(broker))))
+        .map(|broker| EmbeddedBroker(Mutex::new(Some(Released::new(broker)))))
     }
 
     #[getter]
@@ -38,20 +39,22 @@ impl EmbeddedBroker {
     }
 
     fn close(&self, py: Python<'_>) {
-        py.detach(|| drop(self.0.lock().take()));
+        let broker = py.detach(|| self.0.lock().take());
+        drop(broker);
     }
 }
 
 /// Sends records to Kafka.
 #[pyclass(frozen, module = "frazil._core")]
-pub(crate) struct Producer(frazil_source::Producer);
+pub(crate) struct Producer(Released<frazil_source::Producer>);
 
 #[pymethods]
 impl Producer {
     #[new]
     #[pyo3(signature = (bootstrap, properties=None))]
     fn new(py: Python<'_>, bootstrap: String, properties: Option<HashMap<String, String>>) -> PyResult<Self> {
-        run(py, move || open_producer(&bootstrap, &properties.unwrap_or_default())).map(Producer)
+        run(py, move || open_producer(&bootstrap, &properties.unwrap_or_default()))
+            .map(|producer| Producer(Released::new(producer)))
     }
 
     #[pyo3(signature = (topic, value, *, key=None, partition=None, headers=Vec::new(), timestamp_ms=None))]

@@ -5,6 +5,7 @@ use frazil_model::{JobName, Lake as LakeSetting, Result, read};
 use frazil_pipeline::runtime;
 use frazil_query::{AsOf, Engine, QueryOptions, Rows, Scan};
 use iceberg::NamespaceIdent;
+use indexmap::IndexMap;
 use pyo3::prelude::*;
 
 use crate::convert::{plain, to_python};
@@ -74,7 +75,7 @@ impl Lake {
         py: Python<'_>,
         table: String,
         select: Vec<String>,
-        with_columns: Option<Vec<(String, String)>>,
+        with_columns: Option<IndexMap<String, String>>,
         filter: Option<String>,
         limit: Option<usize>,
         snapshot_id: Option<i64>,
@@ -82,7 +83,7 @@ impl Lake {
         r#ref: Option<String>,
     ) -> PyResult<ArrowStream> {
         let as_of = snapshot_id.map(AsOf::Snapshot).or(timestamp_ms.map(AsOf::Timestamp)).or(r#ref.map(AsOf::Ref));
-        let with_columns = with_columns.unwrap_or_default();
+        let with_columns = with_columns.unwrap_or_default().into_iter().collect();
         run(py, || {
             let engine = Engine::new(self.0.clone(), QueryOptions::default())?;
             runtime().block_on(engine.scan(Scan { table, as_of, filter, select, with_columns, limit })).map(arrow)

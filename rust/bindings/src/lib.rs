@@ -7,6 +7,8 @@ mod errors;
 mod job;
 mod kafka;
 mod lake;
+mod log_bridge;
+mod released;
 mod stream;
 
 #[global_allocator]
@@ -17,7 +19,7 @@ mod _core {
     #[pymodule_export]
     use super::errors::exit_code;
     #[pymodule_export]
-    use super::job::{Job, job_schema, read_source, validate_job, validate_part};
+    use super::job::{Job, job_schema, parse_yaml, read_source, validate_job, validate_part};
     #[pymodule_export]
     use super::kafka::{EmbeddedBroker, Producer, read_topic};
     #[pymodule_export]
@@ -29,8 +31,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        // Fails only when another module has set a logger before.
-        let _ = pyo3_log::try_init();
+        super::log_bridge::install();
         Ok(())
     }
 }

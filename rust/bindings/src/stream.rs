@@ -14,6 +14,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 use pyo3_arrow::ffi::{ArrayIterator, to_schema_pycapsule, to_stream_pycapsule};
 
+use crate::errors::raise;
+
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// Arrow record batches, produced while they are read. Can be consumed once.
@@ -21,12 +23,14 @@ type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 pub(crate) struct ArrowStream {
     schema: SchemaRef,
     batches: Mutex<Option<Batches>>,
+    /// What ended the stream: Arrow's stream interface hands on its text only.
+    failure: Arc<Mutex<Option<Error>>>,
 }
 
 impl ArrowStream {
     /// Batches of an iterator.
     pub(crate) fn new(schema: SchemaRef, batches: Batches) -> Self {
-        ArrowStream { schema, batches: Mutex::new(Some(batches)) }
+        ArrowStream { schema, batches: Mutex::new(Some(batches)), failure: Arc::default() }
     }
 
     /// Batches of an asynchronous stream, polled on the runtime a little ahead of their reader.
@@ -62,11 +66,21 @@ impl ArrowStream {
         let field = Arc::new(
             Field::new_struct("", self.schema.fields().clone(), false).with_metadata(self.schema.metadata().clone()),
         );
-        let arrays = batches.map(|batch| match batch {
+        let failure = self.failure.clone();
+        let arrays = batches.map(move |batch| match batch {
             Ok(batch) => Ok(Arc::new(StructArray::from(batch)) as ArrayRef),
-            Err(error) => Err(ArrowError::ExternalError(Box::new(error))),
+            Err(error) => {
+                let text = error.to_string();
+                *failure.lock() = Some(error);
+                Err(ArrowError::ExternalError(text.into()))
+            }
         });
         Ok(to_stream_pycapsule(py, Box::new(ArrayIterator::new(arrays, field)), requested_schema)?)
+    }
+
+    /// Raises the error that ended the stream, if one did.
+    fn raise_error(&self, py: Python<'_>) -> PyResult<()> {
+        self.failure.lock().take().map_or(Ok(()), |error| Err(raise(py, &error)))
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {

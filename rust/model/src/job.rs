@@ -1,6 +1,6 @@
 //! The job document: the one description of a job that Python, YAML, the command line and every runner share.
 //!
-//! [`Job::from_json`] and [`Job::from_yaml`] are the only ways in; they name the path of whatever is wrong.
+//! [`Job::from_document`] and [`Job::from_yaml`] are the only ways in; they name the path of whatever is wrong.
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{ByteSize, Error, Interval, JobName, Result};
 
 mod decode;
+mod document;
 mod errors;
 mod kafka;
 mod lake;
@@ -17,6 +18,7 @@ mod parse;
 mod sink;
 
 pub use decode::{Avro, Decode, Format, Json, Raw, RecordField, Registry, RegistrySettings};
+pub use document::Document;
 pub use errors::{DeadLetters, Errors, OnLostOffsets, OnRollback};
 pub use kafka::{Kafka, KafkaSecurity, SecurityProtocol, Source, Start};
 pub use lake::{CatalogSettings, Lake, Storage};
@@ -74,7 +76,7 @@ impl Job {
     ///
     /// # Errors
     /// `Config`, with the path of the first thing that is wrong.
-    pub fn from_json(value: Value) -> Result<Self> {
+    pub fn from_document(value: Document) -> Result<Self> {
         let job: Job = read("", value)?;
         job.check()?;
         Ok(job)
@@ -85,7 +87,7 @@ impl Job {
     /// # Errors
     /// `Config`, with the line for a mistake in the YAML, the path for a mistake in the document.
     pub fn from_yaml(text: &str) -> Result<Self> {
-        Self::from_json(yaml(text)?)
+        Self::from_document(yaml(text)?)
     }
 
     /// The document with secrets masked and references kept: safe to store, log and show.
@@ -138,7 +140,7 @@ impl Job {
 ///
 /// # Errors
 /// `Config`.
-pub fn read<T: DeserializeOwned>(root: &str, value: Value) -> Result<T> {
+pub fn read<T: DeserializeOwned>(root: &str, value: Document) -> Result<T> {
     parse::read(root, value)
 }
 
@@ -146,7 +148,7 @@ pub fn read<T: DeserializeOwned>(root: &str, value: Value) -> Result<T> {
 ///
 /// # Errors
 /// `Config`, with line and column.
-pub fn yaml(text: &str) -> Result<Value> {
+pub fn yaml(text: &str) -> Result<Document> {
     serde_yaml_ng::from_str(text).map_err(|error| Error::config("", format!("this is not YAML: {error}")))
 }
 
@@ -154,15 +156,16 @@ pub fn yaml(text: &str) -> Result<Value> {
 ///
 /// # Errors
 /// `Config`, with the path under `path`.
-pub fn check_part(part: &str, path: &str, value: Value) -> Result<Value> {
+pub fn check_part(part: &str, path: &str, value: Document) -> Result<Document> {
     fn checked<T: DeserializeOwned + Serialize>(
         path: &str,
-        value: Value,
+        value: Document,
         check: impl Fn(&T) -> Result<()>,
-    ) -> Result<Value> {
+    ) -> Result<Document> {
         let part: T = read(path, value)?;
         check(&part)?;
-        Ok(serde_json::to_value(&part).expect("a part of a job is plain data"))
+        let text = serde_json::to_string(&part).expect("a part of a job is plain data");
+        Ok(serde_json::from_str(&text).expect("written above"))
     }
     match part {
         "lake" => checked(path, value, |_: &Lake| Ok(())),
@@ -197,7 +200,7 @@ impl Reading {
     ///
     /// # Errors
     /// `Config`, with the path of the first thing that is wrong.
-    pub fn from_json(value: Value) -> Result<Self> {
+    pub fn from_document(value: Document) -> Result<Self> {
         let reading: Reading = read("", value)?;
         let Source::Kafka(kafka) = &reading.source;
         kafka.check()?;

@@ -1,11 +1,10 @@
 //! Reading a document: the path of a mistake, and what was probably meant.
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{Document, Error, Result};
 
-pub(super) fn read<T: DeserializeOwned>(root: &str, value: Value) -> Result<T> {
+pub(super) fn read<T: DeserializeOwned>(root: &str, value: Document) -> Result<T> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = match error.path().to_string() {
             path if path == "." => root.to_owned(),
@@ -64,7 +63,7 @@ engine: local
     #[test]
     fn the_designs_document_is_read_and_written_back() {
         let job = Job::from_yaml(GOOD).unwrap();
-        assert_eq!(Job::from_json(job.to_json()).unwrap(), job);
+        assert_eq!(Job::from_yaml(&job.to_json().to_string()).unwrap(), job);
         assert_eq!(job.ledger_name().as_str(), "sales");
     }
 
@@ -112,6 +111,24 @@ engine: local
         let shown = format!("{job:?} {}", job.to_json());
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("${env:KEY}"));
+    }
+
+    #[test]
+    fn columns_keep_the_order_in_which_they_are_written() {
+        let from = "avro: {registry: \"http://localhost:8081\"}";
+        let job = Job::from_yaml(&GOOD.replace(from, "json: {schema: {zeta: long, alpha: string}}")).unwrap();
+        let columns: Vec<_> = job.decode.json.unwrap().schema.unwrap().into_keys().collect();
+        assert_eq!(columns, ["zeta", "alpha"]);
+        assert!(Job::from_yaml("{lake: a, lake: b}").unwrap_err().to_string().contains("lake"));
+    }
+
+    #[test]
+    fn start_offsets_have_partitions_as_keys() {
+        let job =
+            Job::from_yaml(&GOOD.replace("start: earliest", "start: {offsets: {events: {0: 5, \"1\": 7}}}")).unwrap();
+        let crate::Source::Kafka(kafka) = job.source;
+        let crate::Start::Offsets(offsets) = kafka.start else { panic!("{:?}", kafka.start) };
+        assert_eq!((offsets["events"][&0], offsets["events"][&1]), (5, 7));
     }
 
     #[test]
