@@ -85,12 +85,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     committer.finish().await;
     let mut base = None;
+    let mut medians = serde_json::Map::new();
     println!("{:>9} {:>10} {:>10} {:>10}", "commit", "p50 ms", "p99 ms", "p50 / 50");
     for age in [50, 100, 500, 1_000, 2_000, 5_000, 10_000].into_iter().filter(|age| age + 25 <= commits) {
         let mut around = took[age - 25..age + 25].to_vec();
         around.sort_by(f64::total_cmp);
         let (p50, p99) = (around[25], around[49]);
         println!("{age:>9} {p50:>10.2} {p99:>10.2} {:>10.2}", p50 / *base.get_or_insert(p50));
+        medians.insert(age.to_string(), p50.into());
     }
+    println!("{}", serde_json::Value::Object(medians));
     Ok(())
 }

@@ -224,12 +224,24 @@ impl<C: CatalogCommit> Committer<C> {
         attempts: &mut u32,
         started: Instant,
     ) -> Result<Committed> {
-        if self.stale {
+        let mut fresh = self.stale;
+        if fresh {
             let retry = Policy::of(self.table.metadata().properties())?.status_check;
             self.reload_until(&retry, started).await?;
         }
         loop {
-            let outcome = self.attempt(draft, append, step, attempts).await?;
+            let outcome = match self.attempt(draft, append, step, attempts).await {
+                // Judged by the table as it was held since the last commit. Where partitions move between workers of one
+                // job, the other one has moved the ledger to where this commit begins.
+                Err(error) if !fresh && matches!(error.kind(), ErrorKind::Fenced | ErrorKind::RolledBack) => {
+                    fresh = true;
+                    let retry = Policy::of(self.table.metadata().properties())?.commit;
+                    self.reload_until(&retry, started).await?;
+                    continue;
+                }
+                outcome => outcome?,
+            };
+            fresh = true;
             let policy = Policy::of(self.table.metadata().properties())?;
             let (error, retry) = match outcome {
                 Outcome::Done(done) => return Ok(*done),

@@ -37,11 +37,31 @@ pub(crate) fn main_retention(references: &HashMap<String, SnapshotReference>) ->
 
 /// Whether `main` with one more snapshot has become so long that it is worth looking closer.
 pub(crate) fn may_be_too_long(metadata: &TableMetadata, policy: &Policy) -> bool {
-    policy.gc && policy.max_snapshots > 0 && metadata.snapshots().len() + 1 >= upper_limit(policy)
+    policy.gc
+        && metadata.snapshots().len() >= policy.max_snapshots.unwrap_or(FEWEST)
+        && metadata.snapshots().len() + 1 >= upper_limit(most(metadata, policy))
 }
 
-fn upper_limit(policy: &Policy) -> usize {
-    policy.max_snapshots + (policy.max_snapshots / 10).max(1)
+/// With commits every second, time travel reaches back a minute, and the metadata that each of them writes stays small.
+const FEWEST: usize = 60;
+/// Even a table that is written once a day does not keep more by default.
+const MOST: usize = 2_000;
+
+/// How many snapshots `main` keeps. Each commit writes all of them into the metadata once more, so by default slow
+/// commits keep more than fast ones: about as many as 60 for each second between two commits.
+fn most(metadata: &TableMetadata, policy: &Policy) -> usize {
+    if let Some(given) = policy.max_snapshots {
+        return if given == 0 { usize::MAX } else { given };
+    }
+    let times = metadata.snapshots().map(|snapshot| snapshot.timestamp_ms());
+    let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), at| (first.min(at), last.max(at)));
+    let gaps = metadata.snapshots().len().saturating_sub(1).max(1);
+    let seconds = last.saturating_sub(first).max(0) as f64 / 1e3 / gaps as f64;
+    ((FEWEST as f64 * seconds) as usize).clamp(FEWEST, MOST)
+}
+
+fn upper_limit(most: usize) -> usize {
+    most.saturating_add((most / 10).max(1))
 }
 
 /// The oldest snapshots of `main` that a commit at `now_ms` removes together with adding its own (an append).
@@ -57,7 +77,8 @@ pub(crate) fn removable(
     let mut oldest_first: Vec<_> = ancestors(metadata).collect();
     oldest_first.reverse();
     let length = oldest_first.len() + 1;
-    if length < upper_limit(policy) {
+    let most = most(metadata, policy);
+    if length < upper_limit(most) {
         return Vec::new();
     }
     let (branch_keeps, branch_age) = match references.get(MAIN_BRANCH).map(|main| &main.retention) {
@@ -66,7 +87,7 @@ pub(crate) fn removable(
         }
         _ => (0, None),
     };
-    let keep = policy.max_snapshots.max(policy.min_snapshots_to_keep).max(branch_keeps);
+    let keep = most.max(policy.min_snapshots_to_keep).max(branch_keeps);
     let age = branch_age.or_else(|| policy.max_snapshot_age.map(|age| age.as_millis() as i64));
     let may_go = |index: &usize| {
         let child_is_append =

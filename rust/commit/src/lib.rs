@@ -18,7 +18,7 @@
 //!   rounds; the commit that finds a merge finished carries it. So the list grows with the logarithm of the table's
 //!   age and no commit waits for a large merge. `commit.manifest-merge.enabled` and
 //!   `commit.manifest.target-size-bytes` are honoured. Entries keep snapshot id, sequence numbers and row ids.
-//! * **History** is trimmed: `frazil.history.max-snapshots` (default 100, 0 = never) bounds the snapshots that
+//! * **History** is trimmed: `frazil.history.max-snapshots` (by default 60, more where commits are slow; 0 = never) bounds the snapshots that
 //!   `metadata.json` lists. When `main` is longer by a tenth, the same commit also removes the oldest ones. It does
 //!   so only while no other branch or tag exists, `gc.enabled` is not `false`, and never below
 //!   `history.expire.min-snapshots-to-keep` or inside an explicitly set `history.expire.max-snapshot-age-ms`. A

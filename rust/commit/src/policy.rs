@@ -32,8 +32,8 @@ pub(crate) struct Policy {
     pub(crate) status_check: Retry,
     pub(crate) merge_manifests: bool,
     pub(crate) manifest_target_bytes: i64,
-    /// 0: never trim.
-    pub(crate) max_snapshots: usize,
+    /// 0: never trim. By default as many as the pace of the commits allows, see `history::most`.
+    pub(crate) max_snapshots: Option<usize>,
     pub(crate) min_snapshots_to_keep: usize,
     /// Only where the property is set: it is a promise to somebody.
     pub(crate) max_snapshot_age: Option<Duration>,
@@ -65,7 +65,7 @@ impl Policy {
             status_check: retry("status-check", 200)?,
             merge_manifests: read.or("commit.manifest-merge.enabled", true)?,
             manifest_target_bytes: read.or("commit.manifest.target-size-bytes", 8 << 20)?,
-            max_snapshots: read.or("frazil.history.max-snapshots", 100)?,
+            max_snapshots: read.get("frazil.history.max-snapshots")?,
             min_snapshots_to_keep: read.or("history.expire.min-snapshots-to-keep", 1)?,
             max_snapshot_age: read.get("history.expire.max-snapshot-age-ms")?.map(Duration::from_millis),
             grace: read.millis("frazil.history.grace-ms", 60_000)?,

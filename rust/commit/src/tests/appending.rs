@@ -92,6 +92,22 @@ async fn a_stale_commit_is_fenced_and_leaves_no_files() {
 }
 
 #[tokio::test]
+async fn a_partition_that_comes_from_another_worker_is_committed_where_that_one_stopped() {
+    let (home, table) = home(FormatVersion::V2, &[]).await;
+    let mut one = Committer::new(home.lake.clone(), table.clone(), "j".parse().unwrap());
+    let mut other = Committer::new(home.lake.clone(), table, "j".parse().unwrap());
+    one.append(&round(0, 0, 5)).await.unwrap();
+    other.append(&round(1, 0, 5)).await.unwrap();
+    one.append(&round(0, 5, 9)).await.unwrap();
+    // The group gives it the partition; the table as it holds it still says 5.
+    let done = other.append(&round(0, 9, 12)).await.unwrap();
+    assert_eq!((done.ledger.next.get("events", 0), done.ledger.next.get("events", 1)), (Some(12), Some(5)));
+    assert_eq!(one.append(&round(0, 9, 12)).await.unwrap_err().kind(), ErrorKind::Fenced);
+    let table = home.lake.load_table(&home.ident).await.unwrap();
+    assert!(crate::audit(&table, None).await.unwrap()[0].clean);
+}
+
+#[tokio::test]
 async fn counts_that_do_not_agree_with_the_files_are_refused() {
     let (home, table) = home(FormatVersion::V2, &[]).await;
     let mut committer = Committer::new(home.lake.clone(), table, "j".parse().unwrap());
