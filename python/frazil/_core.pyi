@@ -3,6 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+__all__ = [
+    "ArrowStream",
+    "EmbeddedBroker",
+    "Job",
+    "Lake",
+    "Producer",
+    "__version__",
+    "exit_code",
+    "job_schema",
+    "parse_yaml",
+    "read_source",
+    "read_topic",
+    "validate_job",
+    "validate_part",
+]
+
 __version__: str
 
 def validate_job(document: Mapping[str, Any] | str) -> dict[str, Any]:
@@ -46,7 +62,7 @@ class Lake:
         self,
         table: str,
         *,
-        select: Sequence[str] = (),
+        select: Sequence[str] = ...,
         with_columns: Mapping[str, str] | None = None,
         filter: str | None = None,
         limit: int | None = None,
@@ -94,7 +110,7 @@ class Producer:
         *,
         key: bytes | None = None,
         partition: int | None = None,
-        headers: Sequence[tuple[str, bytes | None]] = (),
+        headers: Sequence[tuple[str, bytes | None]] = ...,
         timestamp_ms: int | None = None,
     ) -> None: ...
     def send_avro(
@@ -119,4 +135,4 @@ def read_topic(
     properties: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Reads a topic up to now: dicts of partition, offset, timestamp_ms, key, value, headers. For dead letters and tests."""
+    """Reads a topic up to now: dicts of partition, offset, timestamp_ms, key, value, headers."""
