@@ -38,7 +38,7 @@ check: $(VENV)/.complete build ## Check format, lints, types, stubs and docs
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	MYPYPATH=python $(PY) -m mypy.stubtest frazil._core
+	MYPYPATH=python $(PY) -m mypy.stubtest --mypy-config-file pyproject.toml frazil._core
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 

@@ -44,7 +44,7 @@ fn schema() -> SchemaRef {
 fn batch(seed: u64) -> RecordBatch {
     let mut random = SmallRng::seed_from_u64(seed);
     let countries = ["DE", "FR", "US", "IN", "BR", "JP"];
-    let mut texts: Vec<Vec<String>> = vec![Vec::with_capacity(ROWS); 6];
+    let mut texts: Vec<Vec<String>> = (0..6).map(|_| Vec::with_capacity(ROWS)).collect();
     for _ in 0..ROWS {
         let (a, b): (u64, u64) = (random.random(), random.random());
         texts[0].push(format!("{:08x}-{:04x}-{:04x}-{:016x}", a >> 32, (a >> 16) & 0xffff, a & 0xffff, b));
