@@ -34,7 +34,7 @@ def test_the_exit_code_tells_what_went_wrong(kafka: Kafka, topic: str, tmp_path:
         "SourceError": {**good, "source": {"kafka": {**good["source"]["kafka"], "bootstrap": nobody}}},
         "CatalogError": {**good, "lake": {"catalog": f"http://{nobody}"}},
         "StorageError": {**good, "lake": {"catalog": f"sqlite:///{tmp_path}/c.db", "warehouse": "/proc/no/lake"}},
-        "TooManyBadError": {**good, "decode": {"json": {"schema": {"text": "boolean"}}}},
+        "TooManyBadError": {**good, "lake": str(tmp_path / "bad"), "decode": {"json": {"schema": {"text": "boolean"}}}},
     }
     Feed(kafka.bootstrap, topic).send(10)
     # All at once: each spends its time waiting.
@@ -104,7 +104,7 @@ def test_a_full_disk_ends_the_job_and_the_next_one_goes_on(
 LIMIT = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 """
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_written_whole_is_in_no_table(kafka: Kafka, topic:
         assert first.end() == 0
     before = files_on_disk(lake)
     feed.send(60_000)
-    with Worker(tmp_path, document, preload=LIMIT) as limited:
+    with Worker(tmp_path, {**document, "trigger": "once"}, preload=LIMIT) as limited:
         assert limited.end() == _core.exit_code("StorageError"), limited.err.read_text()
         assert "full" in limited.error()["message"]
     assert len(ids(lake)) == 1_000

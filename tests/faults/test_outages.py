@@ -99,7 +99,7 @@ def test_a_storage_that_does_not_answer_for_a_while(
 def test_a_topic_that_stays_idle_keeps_the_job_healthy_and_new_partitions_are_found(
     kafka: Kafka, unique: str, tmp_path: Path
 ) -> None:
-    from confluent_kafka.admin import NewPartitions
+    from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
     topic = kafka.create_topic(unique, partitions=1)
     feed = Feed(kafka.bootstrap, topic)

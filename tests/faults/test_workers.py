@@ -41,7 +41,9 @@ def test_workers_that_die_join_and_sleep_lose_and_double_nothing(kafka: Kafka, t
             first.wait_for("commits of them", lambda s: s["commits"] >= done + 3)
             before = third.status()["commits"]
             third.send(signal.SIGCONT)
-            third.wait_for("the sleeper at work again", lambda s: s["commits"] >= before + 3 and assigned(s, topic) == 2)
+            third.wait_for(
+                "the sleeper at work again", lambda s: s["commits"] >= before + 3 and assigned(s, topic) == 2
+            )
             assert third.status()["retries"] >= 1, "it must have noticed"
             assert third.stop() == 0
         assert first.stop() == 0
@@ -60,8 +62,7 @@ def test_two_that_do_not_know_of_each_other_cannot_both_commit(
     feed.send(20_000)
     with Worker(tmp_path, documents[0]) as one, Worker(tmp_path, documents[1]) as other:
         with feed:
-            for worker in (one, other):
-                wait_for("a refused commit, or its end", lambda: one.status().get("fenced", 0) or other.status().get("fenced", 0))
+            wait_for("a refused commit", lambda: any(worker.status().get("fenced") for worker in (one, other)))
         wait_for("all rows", lambda: len(ids(tmp_path / "lake")) >= feed.sent)
         for worker in (one, other):
             # It goes on without harm, or has given up because of the other one.
