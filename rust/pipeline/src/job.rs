@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use frazil_model::{Error, ErrorKind, Job, OnLostOffsets, OnRollback, Result};
+use frazil_model::{Error, ErrorKind, Job, OnLostOffsets, OnRollback, Result, Trigger};
 use parking_lot::{Condvar, Mutex};
 use rand::Rng;
 
@@ -23,6 +23,8 @@ const CORRECTIONS: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// See [`FIRST_WAIT`].
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A stream whose records have waited for so long, or for ten intervals, is not healthy.
+const LATE: Duration = Duration::from_secs(60);
 /// How often in a row a job may be fenced: more means that another one with its name is at work all the time.
 const FENCED_IN_A_ROW: u32 = 10;
 
@@ -45,7 +47,12 @@ impl JobHandle {
     /// # Errors
     /// What opening finds wrong: settings, credentials, a missing topic or table, columns that do not fit.
     pub fn start(job: Job) -> Result<Self> {
-        let shared = Arc::new(Shared::new(job.ledger_name().to_string(), job.sink.table.clone(), job.memory.0));
+        let patience = match job.trigger {
+            Trigger::Every(every) => Some(LATE.max(every.0 * 10)),
+            Trigger::AvailableNow | Trigger::Once => None,
+        };
+        let (name, table) = (job.ledger_name().to_string(), job.sink.table.clone());
+        let shared = Arc::new(Shared::new(name, table, job.memory.0, patience));
         let opened = runtime().block_on(open::open(&job))?;
         let ended = Arc::new(Ended::default());
         let (for_thread, for_end) = (shared.clone(), ended.clone());
@@ -200,5 +207,51 @@ impl Tries {
         let wait = longest.mul_f64(rand::rng().random_range(0.5..=1.0)).max(error.wait_hint().unwrap_or_default());
         log::warn!("trying again in {:.1} s: {error}", wait.as_secs_f64());
         Ok(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(errors: &str) -> Job {
+        Job::from_yaml(&format!(
+            "{{lake: ./l, source: {{kafka: {{topics: [t], bootstrap: b}}}}, decode: {{raw: {{}}}}, sink: {{table: n.t}}, \
+             errors: {{{errors}}}}}"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again_and_nothing_by_a_job_that_stops() {
+        let job = job("");
+        let passing = || Error::new(ErrorKind::Source, "away").retryable();
+        assert!(Tries::default().next(&job, passing(), false).unwrap() <= FIRST_WAIT);
+        assert!(Tries::default().next(&job, passing(), true).is_err());
+        for kind in [ErrorKind::TooManyBad, ErrorKind::OffsetsLost, ErrorKind::RolledBack, ErrorKind::Storage] {
+            assert_eq!(Tries::default().next(&job, Error::new(kind, "no"), false).unwrap_err().kind(), kind);
+        }
+    }
+
+    #[test]
+    fn policies_let_the_next_attempt_set_the_ledger_right_but_not_for_ever() {
+        let job = job("on_rollback: rewind, on_lost_offsets: skip");
+        for kind in [ErrorKind::RolledBack, ErrorKind::OffsetsLost] {
+            let mut tries = Tries::default();
+            for _ in 0..CORRECTIONS {
+                tries.next(&job, Error::new(kind, "gone"), false).unwrap();
+            }
+            assert_eq!(tries.next(&job, Error::new(kind, "gone"), false).unwrap_err().kind(), kind);
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_fenced_again_and_again_gives_way() {
+        let job = job("");
+        let mut tries = Tries::default();
+        for _ in 0..FENCED_IN_A_ROW {
+            tries.next(&job, Error::new(ErrorKind::Fenced, "moved"), false).unwrap();
+        }
+        assert!(tries.next(&job, Error::new(ErrorKind::Fenced, "moved"), false).is_err());
     }
 }

@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use frazil_catalog::{Lake, from_iceberg, table_ident};
-use frazil_commit::Committer;
+use frazil_commit::{Append, Committer};
 use frazil_decode::Decoder;
 use frazil_model::{
-    Decode, Error, ErrorKind, Job, JobName, Kafka, Ledger, OnLostOffsets, Positions, Ranges, Records, Result, Sink,
-    Source,
+    Decode, Error, ErrorKind, Job, JobName, Kafka, Ledger, OffsetRange, OnLostOffsets, OnRollback, Positions, Ranges,
+    Records, Result, Sink, Source, Start,
 };
 use frazil_source::{KafkaSource, SourceOptions};
 use frazil_transform::Transformer;
 use frazil_write::{Fitter, check_sink, table_creation};
 use iceberg::TableIdent;
 use iceberg::table::Table;
+use uuid::Uuid;
 
 /// A job's stages, ready to run one attempt.
 pub(crate) struct Opened {
@@ -59,6 +60,7 @@ pub(crate) async fn open(job: &Job) -> Result<Opened> {
     let fitter = Arc::new(Fitter::new(&transformer.schema(), &table)?);
     let mut committer = Committer::new(lake.clone(), table, name.clone());
     let ledger = committer.resume(job.errors.on_rollback).await?;
+    let ledger = pin_start(kafka, &source, &mut committer, ledger, job.errors.on_rollback).await?;
     let skips = lost_offsets(&source, ledger.as_ref(), job.errors.on_lost_offsets)?;
     Ok(Opened { lake, ident, name, source, decoder, transformer, fitter, committer, ledger, skips })
 }
@@ -133,6 +135,36 @@ async fn create(lake: &Lake, ident: &TableIdent, sink: &Sink, schema: &SchemaRef
             Ok(table)
         }
         created => created,
+    }
+}
+
+/// Writes into the ledger where the job begins in topics that it does not know yet, before anything is read. What is
+/// read and not committed is then read again from there after a failure or by another worker, though `latest` may be
+/// elsewhere by then. From `earliest` a job begins at the same place anyway.
+async fn pin_start(
+    kafka: &Kafka,
+    source: &KafkaSource,
+    committer: &mut Committer,
+    ledger: Option<Ledger>,
+    on_rollback: OnRollback,
+) -> Result<Option<Ledger>> {
+    let known = ledger.as_ref().map(|ledger| ledger.next.clone()).unwrap_or_default();
+    let is_new = |topic: &str| known.0.get(topic).is_none_or(|partitions| partitions.is_empty());
+    if kafka.start == Start::Earliest || !kafka.topics.iter().any(|topic| is_new(topic)) {
+        return Ok(ledger);
+    }
+    let mut ranges = Ranges::default();
+    for (topic, partition, at) in source.start_positions(&known)?.iter().filter(|(topic, ..)| is_new(topic)) {
+        ranges.extend(topic, partition, OffsetRange { start: at, end: at })?;
+    }
+    match committer.append(&Append { commit_id: Uuid::new_v4(), ranges, ..Append::default() }).await {
+        Ok(done) => Ok(Some(done.ledger)),
+        // Another worker of the same job was quicker.
+        Err(error) if error.kind() == ErrorKind::Fenced => {
+            committer.reload().await?;
+            committer.resume(on_rollback).await
+        }
+        Err(error) => Err(error),
     }
 }
 

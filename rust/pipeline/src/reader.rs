@@ -27,6 +27,9 @@ const CHUNK_WAIT: Duration = Duration::from_millis(50);
 const BOUNDED_ROUND: Duration = Duration::from_secs(30);
 /// And after so many bytes.
 const BOUNDED_BYTES: u64 = 4 << 30;
+/// How much may be read while the round before is being committed: a catalog that is away for long must not let the
+/// storage fill up with uncommitted files.
+const READ_AHEAD_BYTES: u64 = 4 << 30;
 /// How long lanes may be full before the source is paused; Kafka's group protocol goes on meanwhile.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
 /// How often lag is looked up.
@@ -205,7 +208,11 @@ impl Reader<'_> {
         let mut nothing = Records::default();
         while !self.failure.is_set() {
             // Counted only once a lane has it: a rebalance below may end the round.
-            let back = self.round.open().deal(chunk, &mut self.skips)?;
+            let back = if self.round.is_full(READ_AHEAD_BYTES) {
+                Some(chunk)
+            } else {
+                self.round.open().deal(chunk, &mut self.skips)?
+            };
             match back {
                 None => break,
                 Some(back) => chunk = back,

@@ -129,6 +129,11 @@ impl RoundControl {
         state.cut == state.committed
     }
 
+    /// Whether the open round holds so many bytes that it must wait for the commit of the one before.
+    pub(crate) fn is_full(&self, bytes: u64) -> bool {
+        self.open.lock().bytes >= bytes && !self.idle()
+    }
+
     /// Ends the open round if it holds records: its lanes close their files, the committer commits. Only when no other
     /// round is on its way: lanes hand over outcomes without saying of which round. Returns false if `give_up` said so
     /// before every lane had taken notice; then the attempt must end.

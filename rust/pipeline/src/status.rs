@@ -107,7 +107,7 @@ pub struct Status {
     pub kafka_connected: bool,
     /// The last error, also one that was mended by trying again.
     pub last_error: Option<String>,
-    /// Running, connected, and not trying again.
+    /// Running, connected, not trying again, and, of a stream, committing in time.
     pub healthy: bool,
 }
 
@@ -121,6 +121,7 @@ pub(crate) struct Shared {
     pub(crate) read_bytes: AtomicU64,
     cpu_nanos: [AtomicU64; 4],
     oldest: Mutex<Option<Instant>>,
+    patience: Option<Duration>,
 }
 
 struct Rates {
@@ -139,7 +140,8 @@ pub(crate) enum Stage {
 }
 
 impl Shared {
-    pub(crate) fn new(job: String, table: String, memory: u64) -> Self {
+    /// `patience` is how long records may wait for their commit until the job does not count as healthy any more.
+    pub(crate) fn new(job: String, table: String, memory: u64, patience: Option<Duration>) -> Self {
         Shared {
             status: Mutex::new(Status {
                 state: State::Starting,
@@ -176,6 +178,7 @@ impl Shared {
             read_bytes: AtomicU64::new(0),
             cpu_nanos: Default::default(),
             oldest: Mutex::new(None),
+            patience,
         }
     }
 
@@ -256,7 +259,8 @@ impl Shared {
         };
         status.lag_total = status.lag.iter().map(|(_, _, lag)| lag).sum();
         status.freshness_ms = self.oldest.lock().map(|oldest| oldest.elapsed().as_secs_f64() * 1e3);
-        status.healthy = status.state == State::Running && status.kafka_connected;
+        let late = self.patience.is_some_and(|patience| self.oldest.lock().is_some_and(|at| at.elapsed() > patience));
+        status.healthy = status.state == State::Running && status.kafka_connected && !late;
         let mut rates = self.rates.lock();
         let elapsed = rates.at.elapsed();
         if elapsed >= Duration::from_secs(1) {
@@ -276,4 +280,25 @@ impl Shared {
 
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_does_not_commit_in_time_is_not_healthy() {
+        let patience = Duration::from_millis(20);
+        for (patience, expected) in [(Some(patience), false), (None, true)] {
+            let shared = Shared::new("j".to_owned(), "n.t".to_owned(), 1, patience);
+            shared.enter(State::Running);
+            shared.update(|status| status.kafka_connected = true);
+            shared.wait_begins(Some(Instant::now()));
+            assert!(shared.status().healthy);
+            std::thread::sleep(Duration::from_millis(30));
+            assert_eq!(shared.status().healthy, expected);
+            shared.wait_goes_on(None);
+            assert!(shared.status().healthy && !shared.waits());
+        }
+    }
 }
