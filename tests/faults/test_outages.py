@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyiceberg.catalog import load_catalog
 
+import frazil
+from frazil.embedded import _Refused
 from tests.faults.harness import Feed, Worker, check, job, wait_for
 from tests.interop import places
 from tests.servers import IcebergRest, Kafka, SeaweedFS
@@ -94,6 +99,45 @@ def test_a_storage_that_does_not_answer_for_a_while(
     with Worker(tmp_path, {**document, "trigger": "available_now"}) as last:
         assert last.end() == 0
     check(place.settings, feed.sent, place.other())
+
+
+def test_a_registry_that_fails_for_a_while_makes_no_dead_letters(kafka: Kafka, unique: str, tmp_path: Path) -> None:
+    topic, dlq = kafka.create_topic(unique), kafka.create_topic(f"{unique}.dlq")
+    schemas = [
+        json.dumps({"type": "record", "name": name, "fields": [{"name": "id", "type": "long"}]}) for name in ("A", "B")
+    ]
+    producer = frazil.Producer(kafka.bootstrap)
+
+    def send(schema: int, *ids: int) -> None:
+        rows = pa.table({"id": pa.array(ids, pa.int64())})
+        producer.send_avro(topic, rows, schema=schemas[schema], schema_id=registry_ids[schema])
+        producer.flush()
+
+    with frazil.SchemaRegistry() as registry:
+        registry_ids = [registry.register(f"{topic}-value", schema) for schema in schemas]
+        document = job(kafka.bootstrap, topic, tmp_path / "lake", errors={"dead_letters": {"topic": dlq}})
+        document["decode"] = {"avro": {"registry": registry.url, "schema": schemas[0]}}
+        send(0, 0, 1)
+        with frazil.start(document) as stream:
+            wait_for("the first rows", lambda: stream.status().rows == 2)
+            answer = registry._schema
+            down = True
+
+            def fail(schema_id: int) -> dict[str, Any]:
+                if down:
+                    raise _Refused(503, 50301, "no leader")
+                return answer(schema_id)
+
+            registry._schema = fail  # type: ignore[method-assign]
+            send(1, 2, 3)
+            send(0, 4)
+            wait_for("another try", lambda: stream.status().retries >= 1)
+            assert "schema registry failed" in (stream.status().last_error or "")
+            assert stream.status().rows == 2
+            down = False
+            wait_for("the rest", lambda: stream.status().rows == 5)
+            assert stream.status().dead_letters == 0
+    check(tmp_path / "lake", 5)
 
 
 def test_a_topic_that_stays_idle_keeps_the_job_healthy_and_new_partitions_are_found(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 import frazil
-from tests.faults.harness import TABLE, Feed, check, ids, job
+from tests.faults.harness import TABLE, Feed, Worker, check, ids, job
 from tests.servers import Kafka
 
 pytestmark = pytest.mark.faults
@@ -43,15 +44,31 @@ def test_a_job_starts_where_it_is_told_and_later_goes_on_from_its_ledger(
     producer.send(topic, b'{"id":100}', partition=0)
     producer.send(topic, b'{"id":101}', partition=1)
     producer.flush()
-    for name, start, expected in starts[1:]:
-        if name == "after":
-            continue
+    for name, start, expected in starts:
         document = job(kafka.bootstrap, topic, tmp_path / "lake", kafka={"start": start}, name=name)
         document["sink"] = {"table": f"faults.{name}"}
         run(document)
         found = ids(tmp_path / "lake", f"faults.{name}")
         assert (set(found), len(found)) == (expected | {100, 101}, len(expected) + 2), name
         assert frazil.connect(tmp_path / "lake").audit(f"faults.{name}").clean
+
+
+def test_a_job_from_the_latest_records_keeps_its_place_when_it_dies_before_its_first_commit(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    feed = Feed(kafka.bootstrap, topic)
+    feed.send(100)
+    feed.sent = 0
+    document = job(kafka.bootstrap, topic, tmp_path / "lake", kafka={"start": "latest"}, trigger={"every": "1m"})
+    with Worker(tmp_path, document) as worker:
+        worker.wait_for("its place", lambda s: s["lag"].get(topic))
+        feed.send(100)
+        worker.wait_for("what it reads", lambda s: s["freshness_ms"] and s["commits"] == 0)
+        worker.send(signal.SIGKILL)
+        worker.end()
+    feed.send(100)
+    assert run(document).rows == 200
+    check(tmp_path / "lake", 200)
 
 
 @pytest.mark.parametrize("trigger", ["available_now", "once"])
