@@ -183,6 +183,12 @@ class AuditReport(Sequence[Mapping[str, Any]]):
                 f"{self.table} | job {job['job']} | {'clean' if job['clean'] else 'NOT CLEAN'} | {', '.join(counts)}"
             )
             lines += [f"  {_text.one_line(finding, 2000)}" for finding in job["findings"]]
+            lines += [
+                f"  skipped, because they were gone from the source: offsets {start} to {end} of {topic} [{partition}]"
+                for gap in job.get("skipped", ())
+                for topic, partitions in gap.items()
+                for partition, (start, end) in partitions.items()
+            ]
             if not job.get("history_complete", True):
                 lines.append("  older snapshots are gone: what they added is known from the ledger alone")
         return "\n".join(lines)

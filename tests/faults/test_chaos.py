@@ -17,7 +17,7 @@ from tests.servers import Kafka
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-SECONDS = 40
+SECONDS = 30
 WORKERS = 3
 
 
