@@ -72,7 +72,7 @@ def rust() -> Counts:
                 print(line, end="", flush=True)
             if found := result.match(line):
                 passed, failed, ignored = map(int, found.groups())
-            counts += Counts(passed, failed, ignored)
+                counts += Counts(passed, failed, ignored)
     if run.returncode != 0 and counts.failed == 0:  # it did not compile, or it crashed
         counts.failed = 1
     return counts
