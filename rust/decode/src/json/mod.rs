@@ -11,6 +11,7 @@
 //!   timestamps have microseconds, finer digits are cut; without a zone they are UTC, and `timestamp` is the UTC time;
 //! * binary and fixed are hexadecimal, as Iceberg's own JSON has them; 16 bytes may have a UUID's hyphens.
 
+mod escapes;
 mod infer;
 mod judge;
 #[cfg(test)]
@@ -170,7 +171,7 @@ impl Plan {
 fn feed(decoder: &mut Decoder, value: &[u8]) -> Result<(), String> {
     let before = decoder.len();
     // The line's end keeps what follows apart.
-    for part in [value, b"\n"] {
+    for part in [&*escapes::without_pairs(value), b"\n"] {
         if decoder.decode(part).map_err(|error| error.to_string())? != part.len() {
             return Err("the value is not read to its end".to_owned());
         }

@@ -66,6 +66,7 @@ fn every_type_is_read_as_it_is_and_what_would_change_is_refused() {
         ("timestamptz", "\"2026-01-31 12:30:00\"", "2026-01-31T12:30:00Z"),
         ("timestamp", "\"1969-12-31T23:59:59.999999\"", "1969-12-31T23:59:59.999999"),
         ("string", "\"\\u00e9\\n\\ud83d\\ude00\"", "é\n😀"),
+        ("string", "\"\\ud840\\udc00\\udbff\\udfff\"", "\u{20000}\u{10FFFF}"),
         ("uuid", "\"00112233-4455-6677-8899-aabbccddeeff\"", "00112233445566778899aabbccddeeff"),
         ("binary", "\"00FF\"", "00ff"),
         ("fixed(2)", "\"0102\"", "0102"),
