@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use frazil_model::{CatalogSettings, Error, ErrorKind, Result};
+use frazil_model::{CatalogSettings, Error, ErrorKind, Result, redact_url};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
@@ -126,7 +126,7 @@ impl Http {
         if call.operation == Operation::Commit {
             request = request.timeout(COMMIT_TIMEOUT);
         }
-        let failed = |error| failure::transport(error, call.operation, call.action);
+        let failed = |error| failure::transport(error, call.operation, call.action).with("url", redact_url(call.path));
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let wait = failure::retry_after(response.headers());

@@ -38,6 +38,9 @@ pub(super) struct CreateNamespace<'a> {
     pub(super) properties: HashMap<String, String>,
 }
 
+/// The id of a table's first partition spec.
+const FIRST_SPEC: i32 = 0;
+
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct CreateTable {
@@ -67,7 +70,8 @@ impl From<TableCreation> for CreateTable {
             name: creation.name,
             location: creation.location,
             schema: creation.schema,
-            partition_spec: creation.partition_spec,
+            // Optional in the protocol, but Apache's own server cannot do without it.
+            partition_spec: creation.partition_spec.map(|spec| spec.with_spec_id(FIRST_SPEC)),
             write_order: creation.sort_order,
             stage_create: false,
             properties,
@@ -140,7 +144,18 @@ fn is_key(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use iceberg::spec::Transform;
+
     use super::*;
+
+    #[test]
+    fn a_partition_spec_is_sent_with_its_id() {
+        let spec = UnboundPartitionSpec::builder().add_partition_field(1, "a", Transform::Identity).unwrap().build();
+        let schema = Schema::builder().build().unwrap();
+        let creation = TableCreation::builder().name("t".to_owned()).schema(schema).partition_spec(spec).build();
+        let sent = serde_json::to_value(CreateTable::from(creation)).unwrap();
+        assert_eq!(sent["partition-spec"]["spec-id"], 0);
+    }
 
     #[test]
     fn storage_credentials_do_not_mix_with_the_common_keys() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use frazil_model::{Error, ErrorKind, Result};
 use iceberg::{NamespaceIdent, TableIdent};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 /// How long a statement waits for another process's. Longer waits are the caller's to decide.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,13 +78,10 @@ impl Database {
     }
 
     async fn connect(path: &Path, catalog: &str) -> sqlx::Result<Self> {
-        // WAL lets readers go on during a commit and needs one flush for it instead of three. Who made the database
-        // chose its journal: only a new one is set.
+        // No WAL: PyIceberg in the same process has a SQLite library of its own. POSIX locks do not keep two of them in
+        // one process apart, so whichever closes its last connection deletes the other's WAL, and commits with it
+        // (https://sqlite.org/howtocorrupt.html, 2.2.1). With a rollback journal nothing outlives a transaction.
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
-        let options = match tokio::fs::metadata(path).await {
-            Ok(found) if found.len() > 0 => options,
-            _ => options.journal_mode(SqliteJournalMode::Wal),
-        };
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .test_before_acquire(false)
