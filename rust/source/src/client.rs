@@ -105,9 +105,12 @@ impl ClientContext for Client {
         }
         log::warn!(target: "frazil::kafka", "{reason}");
         let mut health = self.health.lock();
-        health.last_error = Some(reason.to_owned());
         if code == Some(RDKafkaErrorCode::AllBrokersDown) {
             health.connected = false;
+            // A consequence: what was reported before it says why.
+            health.last_error.get_or_insert_with(|| reason.to_owned());
+        } else {
+            health.last_error = Some(reason.to_owned());
         }
         if code.is_some_and(|code| meaning(code) == Meaning::Unauthorized) {
             self.refused.lock().get_or_insert_with(|| reason.to_owned());
