@@ -5,8 +5,8 @@ use frazil_catalog::from_iceberg;
 use frazil_model::{Error, ErrorKind, PartitionBy, PartitionTransform, Result, Sink, SortBy};
 use iceberg::TableCreation;
 use iceberg::spec::{
-    FormatVersion, NestedFieldRef, NullOrder, Schema, SortDirection, SortField, SortOrder, TableProperties, Transform,
-    UnboundPartitionSpec,
+    FormatVersion, NestedFieldRef, NullOrder, PrimitiveType, Schema, SortDirection, SortField, SortOrder,
+    TableProperties, Transform, Type, UnboundPartitionSpec,
 };
 use iceberg::table::Table;
 
@@ -149,6 +149,9 @@ fn source<'a>(schema: &'a Schema, column: &str, path: &str) -> Result<&'a Nested
 }
 
 fn check_transform(path: &str, field: &PartitionBy, transform: Transform, source: &NestedFieldRef) -> Result<()> {
+    if let Some(reason) = cannot_write(transform, &source.field_type, &field.column) {
+        return Err(unsupported(format!("{path}: {reason}")));
+    }
     if transform.result_type(&source.field_type).is_ok() {
         return Ok(());
     }
@@ -163,6 +166,16 @@ fn check_transform(path: &str, field: &PartitionBy, transform: Transform, source
         path,
         format!("'{field}' needs {needs}, but column '{}' is a {}", field.column, source.field_type),
     ))
+}
+
+/// Why partition values cannot be written, if so: Iceberg's Rust crate (0.10) has no way to write a UUID into a manifest.
+pub(crate) fn cannot_write(transform: Transform, source: &Type, column: &str) -> Option<String> {
+    let uuid = transform == Transform::Identity && source.as_primitive_type() == Some(&PrimitiveType::Uuid);
+    uuid.then(|| {
+        format!(
+            "partitions by the uuid '{column}' itself cannot be written in this version: use 'bucket(16, {column})'"
+        )
+    })
 }
 
 fn sort_field(field: &SortBy, source_id: i32) -> SortField {

@@ -21,7 +21,7 @@ use iceberg::transform::{BoxedTransformFunction, TransformFunction, create_trans
 
 use crate::arrow_error;
 use crate::column::extract;
-use crate::create::unsupported;
+use crate::create::{cannot_write, unsupported};
 use crate::layout::Layout;
 use crate::path;
 
@@ -79,6 +79,11 @@ impl Partitioner {
                     ));
                 }
             };
+            if let Some(source) = source
+                && let Some(reason) = cannot_write(field.transform, &source.field_type, &source.name)
+            {
+                return Err(unsupported(reason));
+            }
             let source = match field.transform {
                 Transform::Void => None,
                 _ => Some(positions.get(&field.source_id).cloned().ok_or_else(|| {

@@ -41,7 +41,20 @@ pub(crate) fn partition_field(name: &str, transform: Transform, result: &Type, v
             _ => transform.to_human_string(result, value),
         },
     };
-    format!("{}={}", escape(name), escape(&text))
+    format!("{}={}", escape(name), shorten(escape(&text)))
+}
+
+/// A directory's name may have 255 bytes, an object's whole key 1,024. Paths are for people: the value itself stands in
+/// the manifest, and files have names of their own.
+const LONGEST_VALUE: usize = 128;
+
+fn shorten(mut escaped: String) -> String {
+    if escaped.len() > LONGEST_VALUE {
+        // Not within an escaped byte.
+        let end = escaped[..LONGEST_VALUE].rfind('%').filter(|at| at + 3 > LONGEST_VALUE).unwrap_or(LONGEST_VALUE);
+        escaped.truncate(end);
+    }
+    escaped
 }
 
 /// Units in a second, and digits behind the point.
@@ -125,6 +138,16 @@ impl FileNames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_values_do_not_make_names_that_no_storage_takes() {
+        assert_eq!(shorten("a".repeat(128)), "a".repeat(128));
+        assert_eq!(shorten("a".repeat(300)), "a".repeat(128));
+        assert_eq!(shorten(escape(&"日".repeat(30))), escape(&"日".repeat(30))[..126]);
+        let word = Literal::string("x".repeat(300));
+        let path = partition_field("w", Transform::Identity, &Type::Primitive(PrimitiveType::String), Some(&word));
+        assert_eq!(path, format!("w={}", "x".repeat(128)));
+    }
 
     #[test]
     fn partition_paths_are_what_icebergs_java_writes() {

@@ -1,5 +1,4 @@
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use iceberg::spec::PrimitiveType;
 
 use super::*;
 use crate::testing::{expect_error, sink, table};
@@ -64,6 +63,16 @@ fn what_does_not_fit_is_named_with_its_path() {
     complain(&sink(&[], &["idd"], &[]), "sink.sort_by[0]: no column 'idd', did you mean 'id'?");
     complain(&sink(&[], &["tags"], &[]), "sink.sort_by[0]: 'tags' is a list");
     complain(&sink(&[], &[], &[("format-version", "3")]), "use sink.format_version");
+}
+
+#[test]
+fn partitions_by_a_uuid_itself_are_refused_before_a_table_is_made() {
+    let uuid = Field::new("uid", DataType::FixedSizeBinary(16), true);
+    let uuid = uuid.with_metadata([("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())].into());
+    let schema = Schema::new(vec![uuid]);
+    let refused = table_creation(&sink(&["uid"], &[], &[]), &schema);
+    expect_error(refused, ErrorKind::Unsupported, "sink.partition_by[0]: partitions by the uuid 'uid' itself");
+    table_creation(&sink(&["bucket(4, uid)"], &[], &[]), &schema).unwrap();
 }
 
 #[test]
