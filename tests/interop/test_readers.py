@@ -173,7 +173,8 @@ def test_pyiceberg_sees_the_types_that_were_meant(lake: Lake) -> None:
 def test_duckdb_reads_every_type(lake: Lake) -> None:
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
-        found = connection.execute("select * from read_parquet(?)", [lake.files("all")]).to_arrow_table()
+        read = connection.execute("select * from read_parquet(?)", [lake.files("all")])
+        found: pa.Table = read.to_arrow_table()
     assert everything.comparable(found.to_pylist()) == everything.expected(ROWS)
 
 
