@@ -224,3 +224,63 @@ impl RoundControl {
         self.open.lock().lanes.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{channel, sync_channel};
+
+    use frazil_model::Record;
+
+    use super::*;
+
+    fn records(partition: i32, offset: i64) -> Records {
+        let mut records = Records::default();
+        records.push(&"t".into(), partition, Record { offset, ..Record::default() }, Vec::new()).unwrap();
+        records
+    }
+
+    fn covered(partition: i32, start: i64, end: i64) -> Ranges {
+        let mut ranges = Ranges::default();
+        ranges.extend("t", partition, (start, end).into()).unwrap();
+        ranges
+    }
+
+    #[test]
+    fn a_partition_that_went_and_comes_back_may_begin_anywhere() {
+        let round = RoundControl::new(channel().0, Vec::new());
+        let mut skips = Ranges::default();
+        // Transaction markers: offsets without records, which no commit has taken yet.
+        round.open().cover(&covered(0, 5, 7), &mut skips).unwrap();
+        round.open().cover(&covered(1, 5, 7), &mut skips).unwrap();
+        assert!(round.cut_and_wait(|| false), "there is nothing to commit");
+        round.forget(&[("t".to_owned(), 0)]);
+        round.open().cover(&covered(0, 5, 9), &mut skips).unwrap();
+        round.open().cover(&covered(1, 7, 9), &mut skips).unwrap();
+        assert!(round.open().cover(&covered(1, 5, 9), &mut skips).is_err());
+    }
+
+    #[test]
+    fn a_round_whose_lane_or_commit_hangs_is_given_up() {
+        let (cut_sender, cuts) = channel();
+        let (lane, messages) = sync_channel(1);
+        let round = RoundControl::new(cut_sender, vec![lane]);
+        let mut skips = Ranges::default();
+        assert!(round.open().deal(records(0, 5), &mut skips).unwrap().is_none());
+        assert!(round.open().deal(records(0, 6), &mut skips).unwrap().is_some(), "the lane is full");
+        assert!(!round.cut(|| true));
+        drop(messages);
+        assert!(cuts.try_recv().is_err(), "nothing may be committed of it");
+
+        let (cut_sender, cuts) = channel();
+        let (lane, _messages) = sync_channel(2);
+        let round = RoundControl::new(cut_sender, vec![lane]);
+        assert!(round.open().deal(records(0, 5), &mut skips).unwrap().is_none());
+        let until = Instant::now() + Duration::from_millis(60);
+        assert!(!round.cut_and_wait(|| Instant::now() > until));
+        assert!(!round.idle());
+        round.committed(cuts.recv().unwrap().number);
+        assert!(round.idle() && round.cut_and_wait(|| false));
+        round.fail();
+        assert!(!round.cut_and_wait(|| false), "a failed attempt commits nothing more");
+    }
+}
