@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
@@ -133,6 +135,23 @@ class Worker:
         except AssertionError as error:
             raise AssertionError(f"{error}; last status {self.status()}; stderr {self.err.read_text()}") from None
         return found
+
+    def sleep(self, lake: Path) -> None:
+        """Stops the process where it is (SIGSTOP), but not while it holds the lock of the SQLite catalog.
+
+        A process that is stopped inside SQLite's few milliseconds keeps every other one out until it goes on: then
+        nobody can take its work over, and nothing would be learned about that.
+        """
+        while True:
+            self.send(signal.SIGSTOP)
+            try:
+                with closing(sqlite3.connect(lake / "catalog.db", timeout=2, isolation_level=None)) as db:
+                    db.execute("begin exclusive")
+                    db.execute("rollback")
+                return
+            except sqlite3.OperationalError:
+                self.send(signal.SIGCONT)
+                time.sleep(0.05)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -35,7 +35,7 @@ def test_workers_that_die_join_and_sleep_lose_and_double_nothing(kafka: Kafka, t
         with Worker(tmp_path, document) as third:
             third.wait_for("half of the partitions", lambda s: assigned(s, topic) == 2 and s["commits"])
             # Longer than the session: the other one takes over and commits what the sleeper holds too.
-            third.send(signal.SIGSTOP)
+            third.sleep(tmp_path / "lake")
             first.wait_for("the sleeper's partitions", lambda s: assigned(s, topic) == 4)
             done = first.status()["commits"]
             first.wait_for("commits of them", lambda s: s["commits"] >= done + 3)
